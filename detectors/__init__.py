@@ -1,0 +1,1 @@
+"""Relation-aware aerial detectors for MMDetection."""

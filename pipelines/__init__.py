@@ -1,0 +1,10 @@
+"""The generation methods, one registration line each."""
+
+from visionrel.registry import register_method
+
+
+register_method(
+    "reversion",
+    "Learn a relation as one token from a handful of pictures (arXiv 2303.13495).",
+    "visionrel.pipelines.reversion",
+)

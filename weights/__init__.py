@@ -1,0 +1,1 @@
+"""Embedded models: normal Diffusers folders, listed with their hashes in `manifest.json`."""
