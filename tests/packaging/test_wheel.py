@@ -1,0 +1,91 @@
+"""The wheel, installed into an empty environment and used from another folder."""
+
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("visionrel", "pipelines", "detectors", "weights", "demos")
+FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
+
+
+def run(*command, **options):
+    result = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=240, **options
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """Built from a copy, so that nothing built earlier in the tree can slip in."""
+    place = tmp_path_factory.mktemp("build")
+    skip = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, place / "tree" / name, ignore=skip)
+    for name in FILES:
+        shutil.copy(ROOT / name, place / "tree")
+    build = ["-m", "build", "--wheel", "--no-isolation", "--outdir", place, place / "tree"]
+    run(sys.executable, *build)
+    return next(place.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def scripts(wheel, tmp_path_factory) -> Path:
+    """The commands of an environment that holds the wheel and, by reference, what it needs."""
+    place = tmp_path_factory.mktemp("environment")
+    venv.create(place, with_pip=False)
+    python = place / "bin" / "python"
+    run(
+        sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel
+    )
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(place)}))
+    (packages / "needed.pth").write_text(sysconfig.get_path("purelib"))
+    return place / "bin"
+
+
+def test_the_wheel_carries_code_data_and_licences(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"visionrel"}
+    for source in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
+        inside = source.relative_to(ROOT).as_posix().removeprefix("visionrel/")
+        assert f"visionrel/{inside}" in names
+    manifest = json.loads((ROOT / "weights" / "manifest.json").read_text())
+    assert "scenes" in manifest
+    for model, entry in manifest.items():
+        assert {f"visionrel/weights/{model}/{file}" for file in entry["files"]} <= names
+    assert "visionrel/weights/manifest.json" in names
+    sprites = {name for name in names if "/sprites/" in name}
+    assert any(name.endswith(".png") for name in sprites)
+    assert any("LICENSE" in name for name in sprites)
+    assert any(name.endswith("dist-info/licenses/LICENSE") for name in names)
+    assert not [name for name in names if name.endswith((".pyc", ".part", ".pt", ".bin"))]
+
+
+def test_the_installed_package_does_not_lean_on_the_source_tree(scripts, tmp_path):
+    code = "import visionrel, visionrel.pipelines as p, visionrel.weights as w; print(p.__file__)"
+    where = run(scripts / "python", "-c", code, cwd=tmp_path)
+    assert str(scripts.parent) in where
+
+
+def test_the_installed_command_draws_a_picture_anywhere(scripts, tmp_path):
+    run(scripts / "visionrel", "weights", "verify", cwd=tmp_path)
+    settings = ["--num_images", "1", "--num_inference_steps", "2", "--seed", "3"]
+    prompt = ["--prompts", "a cat above a dog", "--output_dir", "out"]
+    run(scripts / "visionrel", "generate", "reversion", *prompt, *settings, cwd=tmp_path)
+    pictures = sorted((tmp_path / "out").glob("*_seed3.png"))
+    assert len(pictures) == 1
+    with Image.open(pictures[0]) as image:
+        assert image.size == (64, 64)
+    record = json.loads(pictures[0].with_suffix(".json").read_text())
+    assert (record["base"]["name"], record["seed"]) == ("scenes", 3)

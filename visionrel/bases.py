@@ -1,0 +1,229 @@
+"""A base model by name: embedded, a folder, or a Hub id at a revision.
+
+Loading never touches the network. What is not on the disk is named, with the command that
+fetches it; only `fetch_base` downloads.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from transformers import CLIPTextModel
+
+from visionrel.artifacts import load_json
+from visionrel.attention import AttentionBackend, set_attention
+from visionrel.errors import InputError, VisionrelError
+from visionrel.weights_manifest import (
+    digest_of,
+    embedded_folder,
+    hash_folder,
+    load_manifest,
+)
+
+
+# Repositories that moved: the old id is withdrawn, the weights are the same.
+ALIASES = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
+# Commits the methods were written against.
+REVISIONS = {
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"
+}
+_MODELS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
+_WEIGHTS = ("diffusion_pytorch_model", "model", "pytorch_model")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model found on the disk.
+
+    Attributes:
+        name: Embedded name, folder or Hub id, as commands take it.
+        folder: Where its files lie.
+        kind: Where it comes from.
+        revision: Commit of a Hub model.
+    """
+
+    name: str
+    folder: Path
+    kind: Literal["embedded", "folder", "hub"]
+    revision: str | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """One sha256 over all files; reads the whole model the first time."""
+        return digest_of(hash_folder(self.folder))
+
+    def describe(self) -> dict[str, str | None]:
+        """What a picture's record says of it: name, and commit or hash."""
+        if self.kind == "hub":
+            return {"name": self.name, "revision": self.revision}
+        return {"name": self.name, "sha256": self.digest}
+
+
+def resolve_base(name: str, revision: str | None = None) -> Base:
+    """Finds a base model on the disk.
+
+    Args:
+        name: An embedded name such as `scenes`, a Diffusers folder, or a Hub id.
+        revision: Commit, branch or tag of a Hub model; known models have a pinned one.
+
+    Raises:
+        InputError: If it is unknown, damaged, incomplete or not downloaded; says what to do.
+    """
+    name = ALIASES.get(name, name)
+    embedded = load_manifest()
+    if name in embedded:
+        base = Base(name, embedded_folder(name), "embedded")
+    elif Path(name).expanduser().is_dir():
+        base = Base(name, Path(name).expanduser().resolve(), "folder")
+    elif name.count("/") == 1 and not name.startswith((".", "~", "/")):
+        base = _find_in_cache(name, revision or REVISIONS.get(name))
+    else:
+        raise InputError(
+            f"Unknown base {name!r}: it is no folder and none of the embedded models "
+            f"({', '.join(embedded) or 'none installed'}). Give one of these, a folder written by "
+            "`save_pretrained`, or a Hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5."
+        )
+    _check_complete(base)
+    return base
+
+
+def _find_in_cache(name: str, revision: str | None) -> Base:
+    try:
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError as error:
+        raise InputError(
+            f"{name} at revision {revision or 'main'} is not on this machine (looked in the "
+            f"Hugging Face cache). {_how_to_fetch(name, revision)}"
+        ) from error
+    except HFValidationError as error:
+        raise InputError(f"{name!r} is neither a folder nor a Hub id: {error}.") from error
+    return Base(name, folder, "hub", folder.name)
+
+
+def _how_to_fetch(name: str, revision: str | None) -> str:
+    pin = f" --revision {revision}" if revision else ""
+    return (
+        f"With a network run `visionrel weights fetch {name}{pin}`; without one, copy the model's "
+        "folder here and pass it as the base."
+    )
+
+
+def fetch_base(name: str, revision: str | None = None) -> Base:
+    """Downloads a Stable Diffusion model into the Hugging Face cache: safetensors only.
+
+    Raises:
+        VisionrelError: If the network or the Hub refuses; the download continues next time.
+    """
+    name = ALIASES.get(name, name)
+    revision = revision or REVISIONS.get(name)
+    try:
+        StableDiffusionPipeline.download(name, revision=revision, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise VisionrelError(
+            f"{name} could not be downloaded: {error}. Check the id, the network and "
+            "HF_HUB_OFFLINE, then run the command again: it continues where it stopped."
+        ) from error
+    return resolve_base(name, revision)
+
+
+def _check_complete(base: Base) -> None:
+    """Refuses a folder with files missing or of another pipeline; lists them all."""
+    index = load_json(base.folder / "model_index.json")
+    problems = []
+    for part, expected in (*_MODELS.items(), ("tokenizer", None), ("scheduler", None)):
+        found = (index.get(part) or [None, None])[1]
+        if found is None or (expected and found != expected.__name__):
+            needed = expected.__name__ if expected else part
+            problems.append(f"{base.folder} has {found} as `{part}`; {needed} is needed.")
+    if problems:
+        problems.append("Give the folder of a Stable Diffusion 1 or 2 model.")
+        raise InputError(problems)
+    if missing := [f"{base.folder / name} is missing." for name in _missing_files(base.folder)]:
+        if base.kind == "hub":
+            missing.append(_how_to_fetch(base.name, base.revision))
+        raise InputError(missing)
+
+
+def _missing_files(folder: Path) -> list[str]:
+    missing = []
+    for part in _MODELS:
+        if not (folder / part / "config.json").is_file():
+            missing.append(f"{part}/config.json")
+        files = {path.name for path in (folder / part).glob("*")}
+        for stem in _WEIGHTS:
+            if index := next((n for n in files if n == f"{stem}.safetensors.index.json"), None):
+                shards = set(load_json(folder / part / index)["weight_map"].values())
+                missing.extend(f"{part}/{shard}" for shard in sorted(shards - files))
+                break
+            if f"{stem}.safetensors" in files or f"{stem}.bin" in files:
+                break
+        else:
+            stem = "model" if part == "text_encoder" else "diffusion_pytorch_model"
+            missing.append(f"{part}/{stem}.safetensors")
+    if not (folder / "scheduler/scheduler_config.json").is_file():
+        missing.append("scheduler/scheduler_config.json")
+    if not (folder / "tokenizer/tokenizer.json").is_file():
+        names = ("tokenizer/vocab.json", "tokenizer/merges.txt")
+        missing.extend(name for name in names if not (folder / name).is_file())
+    return missing
+
+
+def load_components(
+    base: Base,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    attention: AttentionBackend = "auto",
+) -> StableDiffusionPipeline:
+    """Loads a base as a stock pipeline, in evaluation mode and without gradients.
+
+    Args:
+        base: From `resolve_base`.
+        device: Where it runs.
+        dtype: Of the weights in memory.
+        attention: Attention kernel of U-Net and VAE.
+
+    Raises:
+        InputError: If a weights file is damaged or belongs to another architecture.
+    """
+    models = {part: _load_model(base, part, dtype) for part in _MODELS}
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        base.folder, dtype=dtype, local_files_only=True, **models
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.to(device)
+    for part in ("unet", "vae"):
+        set_attention(models[part], attention)
+    return pipeline
+
+
+def _load_model(base: Base, part: str, dtype: torch.dtype) -> torch.nn.Module:
+    place = base.folder / part
+    try:
+        model, report = _MODELS[part].from_pretrained(
+            place, dtype=dtype, local_files_only=True, output_loading_info=True
+        )
+    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"The weights in {place} cannot be read: {str(error).strip()} They are half-downloaded "
+            "or belong to another architecture; copy or fetch them again."
+        ) from error
+    _check_keys(place, report)
+    return model.eval().requires_grad_(False)
+
+
+def _check_keys(place: Path, report: Mapping[str, Any]) -> None:
+    """Refuses weights that left a parameter at random; names the first one."""
+    for kind in ("mismatched_keys", "missing_keys"):
+        if keys := sorted(map(str, report.get(kind) or ())):
+            what = "differs in shape from" if kind == "mismatched_keys" else "is not in"
+            raise InputError(
+                f"{keys[0]} of {place / 'config.json'} {what} the weights beside it "
+                f"({len(keys)} such keys): they belong to another architecture."
+            )

@@ -1,0 +1,151 @@
+"""Every picture explains itself: its recipe lies beside it and inside the PNG."""
+
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+from visionrel.artifacts import atomic_write, load_json, save_json
+from visionrel.errors import InputError
+
+
+PNG_KEY = "visionrel"
+_VERSIONED = ("visionrel", "torch", "diffusers", "transformers", "peft", "numpy", "pillow")
+_SLUG_LENGTH = 48
+# Windows refuses these as file names, with any extension.
+_DEVICE_NAMES = {"con", "prn", "aux", "nul"} | {
+    f"{d}{n}" for d in ("com", "lpt") for n in range(10)
+}
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that decide what a picture looks like."""
+    found = {}
+    for name in _VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a picture was made; enough to make it again.
+
+    Attributes:
+        command: Words after `visionrel`, such as `generate reversion`.
+        config: Every setting of the command, as JSON values.
+        prompt: The prompt as the user wrote it.
+        seed: Seed of this one picture.
+        base: Name of the base model and its `revision` or `sha256`.
+        adapter: sha256 of each learned file, by its name.
+        versions: Package versions.
+        created: UTC time in ISO form.
+    """
+
+    command: str
+    config: Mapping[str, Any]
+    prompt: str
+    seed: int
+    base: Mapping[str, str | None]
+    adapter: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=installed_versions)
+    created: str = field(default_factory=_now)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values; paths become strings."""
+        return json.loads(json.dumps(asdict(self), default=os.fspath))
+
+
+def slugify(text: str) -> str:
+    """Turns any text into a short file name that is safe on every system; never empty.
+
+    >>> slugify("Cat <R> ../stone, in the Désert!")
+    'cat-r-stone-in-the-desert'
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain)[:_SLUG_LENGTH].strip("-")
+    return f"picture-{slug}".rstrip("-") if slug in _DEVICE_NAMES or not slug else slug
+
+
+def save_picture(image: Image.Image, folder: Path, index: int, record: Record) -> Path:
+    """Saves `<index>_<slug>_seed<seed>.png` with its record inside and beside it.
+
+    A name that is taken gets a counter: nothing is overwritten.
+
+    Returns:
+        The path of the PNG; the record has the same name and ends in `.json`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = _claim(folder, f"{index:04d}_{slugify(record.prompt)}_seed{record.seed}")
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt(PNG_KEY, json.dumps(record.to_json(), ensure_ascii=False))
+    try:
+        with atomic_write(path) as temporary:
+            image.save(temporary, format="png", pnginfo=text)
+        save_json(path.with_suffix(".json"), record.to_json())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _claim(folder: Path, stem: str) -> Path:
+    """Creates the first free name, so that two processes never take the same one."""
+    tries = 0
+    while True:
+        path = folder / (f"{stem}_{tries}.png" if tries else f"{stem}.png")
+        tries += 1
+        if path.with_suffix(".json").exists():
+            continue
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return path
+
+
+def read_record(path: Path) -> Record:
+    """Reads the record of a picture from the PNG itself or from the JSON beside it.
+
+    Raises:
+        InputError: If the file carries no record.
+    """
+    path = Path(path)
+    content = load_json(path) if path.suffix.lower() == ".json" else _read_png_text(path)
+    try:
+        return Record(**content)
+    except TypeError as error:
+        raise InputError(f"{path} holds no visionrel record ({error}).") from error
+
+
+def _read_png_text(path: Path) -> Any:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            text = getattr(image, "text", {}).get(PNG_KEY)
+    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+        raise InputError(f"{path} cannot be read as a picture: {error}.") from error
+    if text is None:
+        beside = path.with_suffix(".json")
+        if beside.is_file():
+            return load_json(beside)
+        raise InputError(
+            f"{path} holds no visionrel record: it was not made here, or a tool removed its "
+            f"metadata. Give the .json that lay beside it ({beside.name})."
+        )
+    return json.loads(text)
