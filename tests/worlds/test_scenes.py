@@ -1,0 +1,150 @@
+"""The scenes world: drawing, saying and judging agree."""
+
+import hashlib
+import json
+from dataclasses import replace
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from visionrel.data import read_exemplars
+from visionrel.errors import InputError
+from visionrel.worlds.scenes import (
+    HELD_OUT,
+    NEUTRAL,
+    OBJECTS,
+    PLAIN,
+    RELATIONS,
+    SceneObject,
+    render,
+    sample_scene,
+    unseen_pairs,
+    vocabulary,
+    write_exemplars,
+)
+from visionrel.worlds.scenes.exemplars import exemplar_pairs
+from visionrel.worlds.scenes.judge import Judge, judge_objects
+from visionrel.worlds.scenes.rendering import load_sprite
+
+
+ALL = RELATIONS | HELD_OUT
+
+
+def draw_many(relation, count: int = 60, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    return [sample_scene(rng, relation)[0] for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_sampled_scene_satisfies_its_relation(name):
+    assert all(ALL[name].holds(*scene.objects) for scene in draw_many(ALL[name]))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_objects_stand_inside_the_picture(name):
+    for scene in draw_many(ALL[name]):
+        for item in scene.objects:
+            low, high = item.size / 2 - 1e-9, 1 - item.size / 2 + 1e-9
+            assert low <= item.x <= high and low <= item.y <= high
+
+
+@pytest.mark.parametrize(
+    ("name", "opposite"),
+    [("above", "below"), ("left", "right"), ("inside", "around"), ("before", "behind")],
+)
+def test_a_relation_does_not_hold_for_its_opposite(name, opposite):
+    assert not any(ALL[name].holds(*scene.objects) for scene in draw_many(ALL[opposite]))
+
+
+def test_directions_turns_and_depth_by_hand():
+    low = SceneObject("dog", 0.5, 0.7, 0.3)
+    high = SceneObject("cat", 0.5, 0.3, 0.3)
+    assert ALL["above"].holds(high, low) and not ALL["above"].holds(low, high)
+    leaning = SceneObject("cat", 0.4, 0.5, 0.3, rotation=-30)  # clockwise: to the right
+    beside = SceneObject("dog", 0.62, 0.5, 0.3)
+    assert ALL["leaning_on"].holds(leaning, beside)
+    assert not ALL["leaning_on"].holds(replace(leaning, rotation=30), beside)
+    near, far = replace(low, x=0.42, depth=0.0), replace(high, y=0.55, depth=1.0)
+    assert ALL["before"].holds(near, far) and ALL["behind"].holds(far, near)
+
+
+def test_equal_seeds_give_equal_scenes_and_other_seeds_others():
+    first, again, other = (sample_scene(np.random.default_rng(s)) for s in (3, 3, 4))
+    assert first == again != other
+    assert render(first[0]).tobytes() == render(again[0]).tobytes()
+
+
+def test_captions_use_the_vocabulary_and_never_name_a_held_out_relation():
+    rng = np.random.default_rng(0)
+    words = {w for _ in range(2000) for w in sample_scene(rng)[1].replace(",", " ,").split()}
+    assert words == set(vocabulary())
+    assert not words & {part for name in HELD_OUT for part in name.split("_")} - {
+        "on",
+        "over",
+        "by",
+        "from",
+    }
+
+
+def test_a_held_out_relation_leaves_its_place_open():
+    caption = sample_scene(np.random.default_rng(0), HELD_OUT["riding"], ("cat", "bus"))[1]
+    assert caption.count("{}") == 1
+    with pytest.raises(InputError, match="already name"):
+        write_exemplars("nowhere-is-written", NEUTRAL, 1)
+
+
+def test_the_atlas_is_the_licensed_one():
+    folder = files("visionrel.worlds.scenes") / "sprites"
+    digest = hashlib.sha256((folder / "atlas.png").read_bytes()).hexdigest()
+    assert digest in (folder / "LICENSE.md").read_text()
+    assert len(OBJECTS) >= 20
+    assert len({load_sprite(name).tobytes() for name in OBJECTS}) == len(OBJECTS)
+
+
+def test_exemplars_are_readable_and_repeatable(tmp_path):
+    pairs = write_exemplars(tmp_path / "a", HELD_OUT["diagonal"], 6, seed=1)
+    write_exemplars(tmp_path / "b", HELD_OUT["diagonal"], 6, seed=1)
+    assert len(read_exemplars(tmp_path / "a")) == 6
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    captions = json.loads((tmp_path / "a" / "text.json").read_text())
+    assert all("{}" in text for texts in captions.values() for text in texts)
+    assert pairs == exemplar_pairs(6, 1)
+    with pytest.raises(InputError, match="not empty"):
+        write_exemplars(tmp_path / "a", HELD_OUT["diagonal"], 6)
+
+
+def test_unseen_pairs_are_unseen_and_distinct():
+    pairs = unseen_pairs(100, seed=2, exemplars=10)
+    assert len(set(pairs)) == 100
+    assert not set(pairs) & set(exemplar_pairs(10, 2))
+    assert all(first != second for first, second in pairs)
+
+
+def test_the_judge_says_cannot_tell_rather_than_guess():
+    cat, dog = (
+        SceneObject("cat", 0.4, 0.5, 0.3, depth=0.45),
+        SceneObject("dog", 0.55, 0.5, 0.3, depth=0.55),
+    )
+    unsure = judge_objects([cat, dog], "cat", "dog", RELATIONS["before"])
+    assert unsure.cannot_tell and not unsure.relation_holds
+    doubled = judge_objects([cat, dog, replace(cat, x=0.9)], "cat", "dog", RELATIONS["left"])
+    assert doubled.cannot_tell and doubled.entities_found
+    missing = judge_objects([dog], "cat", "dog", RELATIONS["left"])
+    assert (missing.subject_found, missing.object_found, missing.relation_holds) == (
+        False,
+        True,
+        False,
+    )
+    assert missing.text == "subject not found"
+
+
+def test_the_judge_reads_rendered_scenes():
+    judge = Judge.load()
+    for name in ("above", "inside", "behind", *HELD_OUT):
+        rng = np.random.default_rng([7, len(name)])
+        scenes = [sample_scene(rng, ALL[name], style=PLAIN)[0] for _ in range(20)]
+        subjects, objects = ([s.objects[k].name for s in scenes] for k in (0, 1))
+        verdicts = judge.verdicts([render(s) for s in scenes], subjects, objects, name)
+        assert np.mean([v.relation_holds for v in verdicts]) >= 0.9, name

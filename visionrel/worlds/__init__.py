@@ -1,0 +1,1 @@
+"""Procedural worlds: seeded generators of annotated pictures, each with a judge."""

@@ -1,0 +1,67 @@
+"""Draws scenes with Pillow from a small atlas of sprites."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from PIL import Image
+
+from visionrel.worlds.scenes.scene import OBJECTS, TINTS, Scene, SceneObject
+
+
+PICTURE_SIDE = 64
+CELL = 64
+ATLAS_COLUMNS = 8
+_SUPERSAMPLE = 2
+
+
+@cache
+def _atlas() -> Image.Image:
+    source = files("visionrel.worlds.scenes") / "sprites" / "atlas.png"
+    with source.open("rb") as stream:
+        return Image.open(stream).convert("RGBA")
+
+
+@cache
+def load_sprite(name: str, tint: str | None = None, flip: bool = False) -> Image.Image:
+    """Return the sprite of a noun, RGBA, `CELL` pixels square, dyed and mirrored as asked."""
+    row, column = divmod(OBJECTS.index(name), ATLAS_COLUMNS)
+    box = (column * CELL, row * CELL, (column + 1) * CELL, (row + 1) * CELL)
+    sprite = _atlas().crop(box)
+    if tint is not None:
+        sprite = _dye(sprite, TINTS[tint])
+    return sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else sprite
+
+
+def _dye(sprite: Image.Image, hue: float) -> Image.Image:
+    """Set the hue of every pixel and raise its saturation; light and shade stay."""
+    hsv = np.asarray(sprite.convert("RGB").convert("HSV")).copy()
+    hsv[..., 0] = round(hue * 255)
+    hsv[..., 1] = np.maximum(hsv[..., 1], 150)
+    # Black stays black and white would stay white: pull both towards the middle.
+    hsv[..., 2] = (70 + hsv[..., 2] * (185 / 255)).astype(np.uint8)
+    dyed = Image.fromarray(hsv, "HSV").convert("RGB").convert("RGBA")
+    dyed.putalpha(sprite.getchannel("A"))
+    return dyed
+
+
+def render(scene: Scene, side: int = PICTURE_SIDE) -> Image.Image:
+    """Draw a scene as an RGB picture of `side` pixels, the farthest object first."""
+    canvas_side = side * _SUPERSAMPLE
+    canvas = Image.new("RGB", (canvas_side, canvas_side), scene.ground)
+    for item in sorted(scene.objects, key=lambda item: -item.depth):
+        _paste(canvas, item)
+    return canvas.reduce(_SUPERSAMPLE)
+
+
+def _paste(canvas: Image.Image, item: SceneObject) -> None:
+    pixels = max(2, round(item.size * canvas.width))
+    sprite = load_sprite(item.name, item.tint, item.flip)
+    sprite = sprite.resize((pixels, pixels), Image.Resampling.BILINEAR)
+    if abs(item.rotation) > 0.5:
+        sprite = sprite.rotate(item.rotation, Image.Resampling.BICUBIC, expand=True)
+    left = round(item.x * canvas.width - sprite.width / 2)
+    top = round(item.y * canvas.height - sprite.height / 2)
+    canvas.paste(sprite, (left, top), sprite)
