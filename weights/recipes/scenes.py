@@ -1,0 +1,192 @@
+"""Recipe of the `scenes` base: Stable Diffusion's layout for 64 x 64 pictures of two sprites."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from visionrel.training.config import TrainingConfig
+
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, StableDiffusionPipeline
+    from transformers import CLIPTextModel
+
+    from visionrel.weights.recipes.scenes_stages.latents import CachedLatents
+
+SUMMARY = "Train the scenes base: autoencoder, text encoder, then the U-Net."
+
+
+@dataclass(kw_only=True)
+class BuildConfig:
+    """Train the scenes base. Every stage goes on from its last checkpoint."""
+
+    output_dir: Path = Path("outputs/build-scenes")
+    """Folder of the stages, the latent cache and the finished base `scenes`."""
+    start: Path | None = None
+    """Folder of a base to start from, such as the shipped one; from scratch when not given."""
+    vae_steps: int = 3000
+    """Optimizer steps of the autoencoder, 16 pictures each. With `start`: of its decoder alone."""
+    text_steps: int = 1200
+    """Optimizer steps of the text encoder on captions, 128 each; none with `start`."""
+    cached_scenes: int = 100_000
+    """Scenes whose latents the U-Net learns from."""
+    unet_steps: int = 8000
+    """Optimizer steps of U-Net and text encoder, 32 latents each."""
+    unet_learning_rate: float = 8e-4
+    """Learning rate of U-Net and text encoder after the warm-up."""
+    unet_lr_scheduler: str = "constant_with_warmup"
+    """Its course; `cosine` for a last run."""
+    seed: int = 0
+    """Decides every random draw."""
+
+
+def build(config: BuildConfig) -> dict[str, Any]:
+    """Train all stages and write the base; returns where it lies and its size in MB."""
+    from transformers import CLIPTokenizer
+
+    from visionrel.weights.recipes.scenes_stages import latents, tokenizer
+    from visionrel.worlds.scenes import vocabulary
+
+    folder = config.output_dir
+    if config.start is None:
+        words = tokenizer.build_tokenizer(vocabulary(), folder / "tokenizer")
+    else:
+        words = CLIPTokenizer.from_pretrained(config.start / "tokenizer")
+    vae = _train_vae(config)
+    text_encoder = _train_text_encoder(config, words)
+    cache = latents.cache_latents(vae, words, folder / "latents", config.cached_scenes, config.seed)
+    _train_unet(config, words, text_encoder, cache, vae)
+    return _assemble(config, words, vae)
+
+
+def _stage(config: BuildConfig, name: str, **settings: Any) -> TrainingConfig:
+    return TrainingConfig(
+        output_dir=config.output_dir / name,
+        seed=config.seed,
+        resume_from_checkpoint="latest",
+        checkpoints_total_limit=1,
+        max_grad_norm=1.0,
+        use_ema=True,
+        **settings,
+    )
+
+
+def _train_vae(config: BuildConfig) -> AutoencoderKL:
+    from diffusers import AutoencoderKL
+
+    from visionrel.training import train
+    from visionrel.weights.recipes.scenes_stages.vae import ReconstructionTask, make_vae
+
+    vae = (
+        make_vae() if config.start is None else AutoencoderKL.from_pretrained(config.start / "vae")
+    )
+    if config.vae_steps:
+        settings = _stage(
+            config,
+            "vae",
+            train_batch_size=16,
+            max_train_steps=config.vae_steps,
+            learning_rate=2e-3,
+            lr_scheduler="linear",
+            lr_warmup_steps=150,
+            adam_beta2=0.98,
+            adam_weight_decay=1e-4,
+            ema_decay=0.998,
+        )
+        train(ReconstructionTask(vae, encoder_frozen=config.start is not None), settings)
+        vae = AutoencoderKL.from_pretrained(config.output_dir / "vae" / "vae")
+    return vae.float().eval().requires_grad_(False)
+
+
+def _train_text_encoder(config: BuildConfig, tokenizer: Any) -> CLIPTextModel:
+    from transformers import CLIPTextModel
+
+    from visionrel.training import train
+    from visionrel.weights.recipes.scenes_stages.text import ReadingTask, make_text_encoder
+
+    if config.start is not None:
+        return CLIPTextModel.from_pretrained(config.start / "text_encoder").float()
+    settings = _stage(
+        config,
+        "text",
+        train_batch_size=128,
+        max_train_steps=config.text_steps,
+        learning_rate=1.5e-3,
+        lr_scheduler="linear",
+        lr_warmup_steps=100,
+        ema_decay=0.99,
+    )
+    train(ReadingTask(make_text_encoder(tokenizer), tokenizer), settings)
+    return CLIPTextModel.from_pretrained(config.output_dir / "text" / "text_encoder").float()
+
+
+def _train_unet(
+    config: BuildConfig,
+    tokenizer: Any,
+    text_encoder: CLIPTextModel,
+    cache: CachedLatents,
+    vae: AutoencoderKL,
+) -> None:
+    from diffusers import UNet2DConditionModel
+
+    from visionrel.training import train
+    from visionrel.weights.recipes.scenes_stages.unet import DenoisingTask, make_unet
+
+    if config.start is None:
+        vae.register_to_config(scaling_factor=cache.scaling_factor())
+        unet = make_unet(*cache.latents.shape[1:3])
+    else:
+        unet = UNet2DConditionModel.from_pretrained(config.start / "unet").float()
+    settings = _stage(
+        config,
+        "unet",
+        train_batch_size=32,
+        max_train_steps=config.unet_steps,
+        learning_rate=config.unet_learning_rate,
+        lr_scheduler=config.unet_lr_scheduler,
+        lr_warmup_steps=200,
+        adam_beta2=0.99,
+        ema_decay=0.998,
+        checkpointing_steps=200,
+    )
+    scale = vae.config.scaling_factor
+    train(DenoisingTask(unet, text_encoder, tokenizer, cache, scale), settings)
+
+
+def _assemble(config: BuildConfig, tokenizer: Any, vae: AutoencoderKL) -> dict[str, Any]:
+    """Put the parts together as a stock Stable Diffusion folder."""
+    place = config.output_dir / "scenes"
+    shutil.rmtree(place, ignore_errors=True)
+    pipeline = assemble(config.output_dir / "unet", tokenizer, vae)
+    pipeline.save_pretrained(place)
+    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+    return {"base": str(place), "megabytes": round(size / 1e6, 1), **dataclasses.asdict(config)}
+
+
+def assemble(trained: Path, tokenizer: Any, vae: AutoencoderKL) -> StableDiffusionPipeline:
+    """Join autoencoder and tokenizer with the U-Net and text encoder of a folder, float16."""
+    import torch
+    from diffusers import (
+        DPMSolverMultistepScheduler,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
+    from transformers import CLIPTextModel
+
+    from visionrel.weights.recipes.scenes_stages.unet import make_scheduler
+
+    half = {"dtype": torch.float16}
+    return StableDiffusionPipeline(
+        vae=vae.half(),
+        text_encoder=CLIPTextModel.from_pretrained(trained / "text_encoder", **half),
+        tokenizer=tokenizer,
+        unet=UNet2DConditionModel.from_pretrained(trained / "unet", **half),
+        scheduler=DPMSolverMultistepScheduler.from_config(make_scheduler().config),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )

@@ -1,0 +1,1 @@
+"""Stages of the `scenes` recipe: autoencoder, text encoder, cached latents, U-Net."""
