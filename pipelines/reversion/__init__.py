@@ -1,0 +1,1 @@
+"""ReVersion: learn a relation as one token from exemplar pictures (arXiv 2303.13495)."""

@@ -1,0 +1,149 @@
+"""Draws pictures with learned relations and files them with their records."""
+
+import logging
+import math
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from visionrel.artifacts import sha256_of
+from visionrel.bases import Base, load_components, resolve_base
+from visionrel.errors import InputError
+from visionrel.pipelines.reversion.config import GenerateConfig
+from visionrel.pipelines.reversion.pipeline import (
+    EMBEDDINGS_NAME,
+    ReVersionPipeline,
+    few_step_scheduler,
+)
+from visionrel.pipelines.reversion.tokens import fill_prompt
+from visionrel.records import Record, save_picture
+
+
+logger = logging.getLogger(__name__)
+
+COMMAND = "generate reversion"
+GRID_FOLDER = "grids"
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def generate(config: GenerateConfig) -> list[Path]:
+    """Draws every prompt and saves pictures, records and one grid per prompt.
+
+    The same settings give the same pictures; picture i of a prompt has the seed `seed` + i.
+
+    Returns:
+        The pictures, prompt by prompt, then the grids.
+    """
+    if config.seed is None:
+        config = replace(config, seed=secrets.randbelow(2**31))
+        logger.info("seed %d", config.seed)
+    base = resolve_base(config.base, config.revision)
+    pipeline = load_pipeline(config, base)
+    for prompt in config.prompts:
+        fill_prompt(prompt, pipeline.relation_tokens)
+    adapter = {given: sha256_of(split_relation(given)[1]) for given in config.relations}
+    paths, grids = [], []
+    for prompt in config.prompts:
+        pictures = draw(pipeline, prompt, config)
+        records = [
+            Record(COMMAND, vars(config), prompt, config.seed + index, base.describe(), adapter)
+            for index in range(len(pictures))
+        ]
+        for index, picture in enumerate(pictures):
+            paths.append(save_picture(picture, config.output_dir, index, records[index]))
+        if config.grid:
+            folder = config.output_dir / GRID_FOLDER
+            grids.append(save_picture(make_grid(pictures), folder, 0, records[0]))
+    return paths + grids
+
+
+def load_pipeline(config: GenerateConfig, base: Base) -> ReVersionPipeline:
+    """The base with the relations loaded and the scheduler chosen."""
+    device = choose_device(config.device)
+    components = load_components(base, device, _DTYPES[config.precision], config.attention)
+    pipeline = ReVersionPipeline(**components.components, requires_safety_checker=False)
+    pipeline.set_progress_bar_config(desc="generating", leave=False)
+    if config.scheduler == "dpm-solver++":
+        pipeline.scheduler = few_step_scheduler(pipeline.scheduler)
+    for token, path in map(split_relation, config.relations):
+        pipeline.load_relation(path, token)
+    return pipeline
+
+
+def draw(pipeline: ReVersionPipeline, prompt: str, config: GenerateConfig) -> list[Image.Image]:
+    """Draws the pictures of one prompt."""
+    generators = [
+        torch.Generator().manual_seed(config.seed + index) for index in range(config.num_images)
+    ]
+    small = pipeline.unet.config.sample_size * pipeline.vae_scale_factor < 256
+    drawn = pipeline(
+        prompt,
+        height=config.height,
+        width=config.width,
+        num_inference_steps=config.num_inference_steps,
+        guidance_scale=config.guidance_scale,
+        negative_prompt=config.negative_prompt,
+        num_images_per_prompt=config.num_images,
+        generator=generators,
+        batch_size=config.batch_size or (8 if small else 1),
+    )
+    if any(drawn.nsfw_content_detected or ()):
+        logger.warning("The base's safety checker blackened pictures of %r.", prompt)
+    return drawn.images
+
+
+def split_relation(text: str) -> tuple[str | None, Path]:
+    """Reads `FILE` or `<token>=FILE`; a folder stands for its learned_embeds.safetensors.
+
+    Example:
+        >>> split_relation("<on>=learned.safetensors")
+        ('<on>', PosixPath('learned.safetensors'))
+    """
+    named = re.fullmatch(r"(<[^\s<>]+>)=(.+)", text)
+    token, path = (named[1], Path(named[2])) if named else (None, Path(text))
+    return token, path / EMBEDDINGS_NAME if path.is_dir() else path
+
+
+def choose_device(name: str) -> torch.device:
+    """Resolves `auto` to CUDA, Apple's MPS or the CPU, whichever is there first.
+
+    Raises:
+        InputError: If the device is unknown or not there.
+    """
+    if name == "auto":
+        there = (torch.cuda.is_available(), torch.backends.mps.is_available())
+        return torch.device("cuda" if there[0] else "mps" if there[1] else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"`device` {name!r} cannot be used ({reason}); try auto.") from error
+    return device
+
+
+def make_grid(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Joins any number of equal pictures to a sheet that is as square as can be.
+
+    Raises:
+        InputError: If there are none, or their sizes differ.
+    """
+    sizes = {picture.size for picture in pictures}
+    if len(sizes) != 1:
+        raise InputError(
+            f"A grid needs one picture or more of one size, got {len(pictures)} of sizes "
+            f"{sorted(sizes)}."
+        )
+    width, height = sizes.pop()
+    columns = math.ceil(math.sqrt(len(pictures)))
+    rows = math.ceil(len(pictures) / columns)
+    sheet = Image.new("RGB", (columns * width, rows * height), "white")
+    for index, picture in enumerate(pictures):
+        row, column = divmod(index, columns)
+        sheet.paste(picture, (column * width, row * height))
+    return sheet

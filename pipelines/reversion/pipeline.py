@@ -1,0 +1,270 @@
+"""The Diffusers pipeline that draws pictures with learned relation tokens."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DPMSolverMultistepScheduler, SchedulerMixin, StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from visionrel.artifacts import load_learned_embeds
+from visionrel.errors import InputError
+from visionrel.pipelines.reversion.fast_unet import FastUNet, can_be_fast
+from visionrel.pipelines.reversion.tokens import add_relation_tokens, fill_prompt, relation_tokens
+
+
+EMBEDDINGS_NAME = "learned_embeds.safetensors"
+Predictor = Callable[[Tensor, int], Tensor]
+StepCallback = Callable[["ReVersionPipeline", int, int, dict[str, Tensor]], dict[str, Tensor]]
+
+
+class ReVersionPipeline(StableDiffusionPipeline):
+    """Stable Diffusion whose prompts may name learned relations.
+
+    "ReVersion: Diffusion-Based Relation Inversion from Images" (arXiv 2303.13495). The components
+    are those of `StableDiffusionPipeline`, for instance of
+    stable-diffusion-v1-5/stable-diffusion-v1-5. For equal arguments the pictures are the stock
+    pipeline's within 1/255 and come sooner. The folder of this file is also a `custom_pipeline`.
+
+    Example:
+        >>> pipeline = ReVersionPipeline.from_pretrained(base)  # doctest: +SKIP
+        >>> pipeline.load_relation("outputs/reversion")  # doctest: +SKIP
+        ('<R>',)
+        >>> pictures = pipeline("cat {} stone", num_images_per_prompt=4).images  # doctest: +SKIP
+    """
+
+    @property
+    def relation_tokens(self) -> tuple[str, ...]:
+        """The learned tokens that prompts may name."""
+        return relation_tokens(self.tokenizer)
+
+    def load_relation(
+        self, source: str | Path | Mapping[str, Tensor], token: str | None = None
+    ) -> tuple[str, ...]:
+        """Adds learned relations.
+
+        Args:
+            source: A safetensors file, the authors' `.bin`, a folder with
+                learned_embeds.safetensors, or token -> embedding of shape (dim,) or (1, dim).
+            token: Another name for the token, if the source holds one.
+
+        Returns:
+            The tokens added.
+
+        Raises:
+            InputError: If the file is no embedding, a token is taken, or it was learned on a base
+                of another width; nothing is added then.
+        """
+        if isinstance(source, Mapping):
+            embeddings = dict(source)
+        else:
+            path = Path(source)
+            width = self.text_encoder.get_input_embeddings().embedding_dim
+            embeddings = load_learned_embeds(
+                path / EMBEDDINGS_NAME if path.is_dir() else path, width
+            )
+        if token is not None:
+            if len(embeddings) != 1:
+                raise InputError(
+                    f"`token` {token!r} renames one relation, but the source holds "
+                    f"{len(embeddings)}: {', '.join(embeddings)}; leave `token` out."
+                )
+            embeddings = {token: next(iter(embeddings.values()))}
+        return add_relation_tokens(self.tokenizer, self.text_encoder, embeddings)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 7.5,
+        negative_prompt: str | Sequence[str] | None = None,
+        num_images_per_prompt: int = 1,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        latents: Tensor | None = None,
+        batch_size: int | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: StepCallback | None = None,
+    ) -> StableDiffusionPipelineOutput | tuple:
+        """Draws pictures.
+
+        Args:
+            prompt: One prompt or several, with `{}` (if one relation is loaded) or relation
+                tokens such as `<R>` in any case.
+            height: In pixels; the base's own by default.
+            width: In pixels; the base's own by default.
+            num_inference_steps: Denoising steps; with :func:`few_step_scheduler` 20 are enough.
+            guidance_scale: Strength of the prompt; 1 or less switches guidance off.
+            negative_prompt: What pictures should not show, one for all or one per prompt.
+            num_images_per_prompt: Any number.
+            generator: One for all noise, or one per picture (prompt by prompt): then a picture
+                does not depend on its neighbours nor on `batch_size`.
+            latents: Noise to start from, shape (pictures, channels, height / f, width / f), with
+                f the factor of the autoencoder.
+            batch_size: Pictures computed at once; all by default.
+            output_type: "pil", "np", "pt" or "latent".
+            return_dict: Give the output object instead of a tuple.
+            callback_on_step_end: Called as in the stock pipeline, with `latents`; what it returns
+                under that name replaces them.
+
+        Returns:
+            Pictures, prompt by prompt, and the safety checker's verdicts (None without one).
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        texts, negatives = self._repeat_texts(prompts, negative_prompt, num_images_per_prompt)
+        guided = guidance_scale > 1
+        states = self._encode_texts([*texts, *(negatives if guided else ())])
+        self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
+        generator = list(generator) if isinstance(generator, Sequence) else generator
+        latents = self._start_noise(len(texts), height, width, generator, latents)
+        pictures, verdicts = [], []
+        fast = FastUNet(self.unet) if can_be_fast(self.unet, latents) else None
+        size = batch_size or len(texts)
+        starts = range(0, len(texts), size)
+        with self.progress_bar(total=len(starts) * len(self.scheduler.timesteps)) as progress:
+            for start in starts:
+                part = slice(start, start + size)
+                rows = [*(negatives[part] if guided else ()), *texts[part]]
+                self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
+                denoised = self._denoise(
+                    latents[part],
+                    self._make_predictor(fast, torch.cat([states[text] for text in rows])),
+                    guidance_scale,
+                    generator[part] if isinstance(generator, list) else generator,
+                    callback_on_step_end,
+                    progress,
+                )
+                made, flagged = self._decode(denoised, output_type)
+                pictures.append(made)
+                verdicts.append(flagged)
+        self.maybe_free_model_hooks()
+        images = _join(pictures)
+        flags = None if verdicts[0] is None else [flag for flags in verdicts for flag in flags]
+        if not return_dict:
+            return images, flags
+        return StableDiffusionPipelineOutput(images=images, nsfw_content_detected=flags)
+
+    def _repeat_texts(
+        self, prompts: list[str], negative_prompt: str | Sequence[str] | None, count: int
+    ) -> tuple[list[str], list[str]]:
+        """One prompt and one negative prompt per picture, with relation tokens in place."""
+        negative = [""] if negative_prompt is None else negative_prompt
+        negatives = [negative] if isinstance(negative, str) else list(negative)
+        if len(negatives) == 1:
+            negatives = negatives * len(prompts)
+        if not prompts or len(negatives) != len(prompts) or count < 1:
+            raise InputError(
+                f"`prompt` needs one text or more, `num_images_per_prompt` at least 1, and "
+                f"`negative_prompt` one text or as many as prompts; got {len(prompts)} prompts, "
+                f"{count} pictures and {len(negatives)} negative prompts."
+            )
+        known = self.relation_tokens
+        return tuple(
+            [fill_prompt(text, known) for text in texts for _ in range(count)]
+            for texts in (prompts, negatives)
+        )
+
+    def _encode_texts(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """Text to its states, shape (1, length, dim); each text is encoded once and alone."""
+        return {
+            text: self.encode_prompt(text, self._execution_device, 1, False)[0].to(self.unet.dtype)
+            for text in dict.fromkeys(texts)
+        }
+
+    def _start_noise(
+        self,
+        count: int,
+        height: int | None,
+        width: int | None,
+        generator: torch.Generator | list[torch.Generator] | None,
+        latents: Tensor | None,
+    ) -> Tensor:
+        """Noise for all pictures, so that it does not depend on how they are batched."""
+        factor, own = self.vae_scale_factor, self.unet.config.sample_size
+        own_height, own_width = (own, own) if isinstance(own, int) else own
+        height, width = height or own_height * factor, width or own_width * factor
+        if height % factor or width % factor:
+            raise InputError(
+                f"`height` and `width` must be multiples of {factor}, got {height} x {width}."
+            )
+        if isinstance(generator, list) and len(generator) != count:
+            raise InputError(
+                f"`generator` must be one generator or one per picture: {count}, "
+                f"got {len(generator)}."
+            )
+        channels, dtype = self.unet.config.in_channels, self.unet.dtype
+        return self.prepare_latents(
+            count, channels, height, width, dtype, self._execution_device, generator, latents
+        )
+
+    def _make_predictor(self, fast: FastUNet | None, states: Tensor) -> Predictor:
+        """The U-Net as a function of latents and step, with one row of noise per text."""
+        if fast is not None:
+            fast.set_text(states)
+            fast.set_timesteps(self.scheduler.timesteps)
+            return fast
+
+        def predict(latents: Tensor, step: int) -> Tensor:
+            rows = torch.cat([latents] * (len(states) // len(latents)))
+            timestep = self.scheduler.timesteps[step]
+            return self.unet(rows, timestep, states, return_dict=False)[0]
+
+        return predict
+
+    def _denoise(
+        self,
+        latents: Tensor,
+        predict: Predictor,
+        guidance_scale: float,
+        generator: torch.Generator | list[torch.Generator] | None,
+        callback: StepCallback | None,
+        progress: tqdm,
+    ) -> Tensor:
+        """Runs all steps on one batch."""
+        accepted = inspect.signature(self.scheduler.step).parameters
+        extra = {"generator": generator} if "generator" in accepted else {}
+        for step, timestep in enumerate(self.scheduler.timesteps):
+            noise = predict(self.scheduler.scale_model_input(latents, timestep), step)
+            if guidance_scale > 1:
+                without, towards = noise.chunk(2)
+                noise = without + guidance_scale * (towards - without)
+            latents = self.scheduler.step(noise, timestep, latents, **extra, return_dict=False)[0]
+            if callback is not None:
+                changed = callback(self, step, int(timestep), {"latents": latents})
+                latents = changed.get("latents", latents)
+            progress.update()
+        return latents
+
+    def _decode(
+        self, latents: Tensor, output_type: str
+    ) -> tuple[list[Image.Image] | np.ndarray | Tensor, list[bool] | None]:
+        """Latents to pictures of the output type, and the safety checker's verdicts."""
+        if output_type == "latent":
+            return latents, None
+        pixels = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
+        pixels, flagged = self.run_safety_checker(pixels, latents.device, latents.dtype)
+        shown = [True] * len(pixels) if flagged is None else [not flag for flag in flagged]
+        return self.image_processor.postprocess(pixels, output_type, shown), flagged
+
+
+def few_step_scheduler(scheduler: SchedulerMixin) -> DPMSolverMultistepScheduler:
+    """DPM-Solver++ for the noise schedule of another scheduler: 20 steps do for 50."""
+    return DPMSolverMultistepScheduler.from_config(
+        scheduler.config, algorithm_type="dpmsolver++", solver_order=2
+    )
+
+
+def _join(parts: list) -> list | np.ndarray | Tensor:
+    if isinstance(parts[0], Tensor):
+        return torch.cat(parts)
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return [picture for part in parts for picture in part]

@@ -1,0 +1,159 @@
+"""Pictures, records and grids on the disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.toys import toy_folder
+from visionrel.artifacts import save_learned_embeds, sha256_of
+from visionrel.bases import resolve_base
+from visionrel.errors import InputError
+from visionrel.pipelines.reversion.config import GenerateConfig
+from visionrel.pipelines.reversion.generate import (
+    choose_device,
+    generate,
+    make_grid,
+    split_relation,
+)
+from visionrel.records import read_record
+
+
+@pytest.fixture
+def learned(tmp_path) -> Path:
+    row = torch.randn(32, generator=torch.Generator().manual_seed(0))
+    save_learned_embeds(tmp_path / "run" / "learned_embeds.safetensors", {"<R>": row})
+    return tmp_path / "run"
+
+
+def make_config(learned: Path, **changes) -> GenerateConfig:
+    settings = {
+        "prompts": ("cat {} stone",),
+        "relations": (str(learned),),
+        "output_dir": learned.parent / "out",
+        "base": str(toy_folder()),
+        "num_images": 2,
+        "num_inference_steps": 2,
+        "seed": 7,
+        "device": "cpu",
+    }
+    return GenerateConfig(**(settings | changes))
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_any_count_gives_pictures_and_a_grid(learned, count):
+    *pictures, grid = generate(make_config(learned, num_images=count))
+    assert [path.name for path in pictures] == [
+        f"000{index}_cat-stone_seed{7 + index}.png" for index in range(count)
+    ]
+    assert grid.parent.name == "grids"
+    columns, rows = {1: (1, 1), 5: (3, 2)}[count]
+    assert Image.open(grid).size == (32 * columns, 32 * rows)
+
+
+def test_record_says_how_it_was_made(learned):
+    config = make_config(learned, prompts=("Cat <r> ../stone",), num_images=1, grid=False)
+    (path,) = generate(config)
+    assert path == config.output_dir / "0000_cat-r-stone_seed7.png"
+    for record in (read_record(path), read_record(path.with_suffix(".json"))):
+        assert record.command == "generate reversion"
+        assert (record.prompt, record.seed) == ("Cat <r> ../stone", 7)
+        assert record.config["num_inference_steps"] == 2 and record.config["seed"] == 7
+        assert record.base == resolve_base(str(toy_folder())).describe()
+        learned_hash = sha256_of(learned / "learned_embeds.safetensors")
+        assert record.adapter == {str(learned): learned_hash}
+
+
+def test_same_settings_same_bits_and_nothing_is_overwritten(learned):
+    first, second = (generate(make_config(learned)) for _ in range(2))
+    assert not set(first) & set(second)
+    for one, two in zip(first, second, strict=True):
+        assert np.array_equal(pixels(one), pixels(two))
+
+
+def test_picture_i_has_seed_plus_i(learned):
+    pictures = generate(make_config(learned, num_images=3, grid=False))
+    alone = generate(make_config(learned, num_images=1, seed=9, grid=False))
+    difference = pixels(pictures[2]).astype(int) - pixels(alone[0])
+    assert np.abs(difference).max() <= 1
+
+
+def test_a_seed_is_drawn_and_stored(learned):
+    (path,) = generate(make_config(learned, seed=None, num_images=1, grid=False))
+    record = read_record(path)
+    assert record.config["seed"] == record.seed >= 0
+    assert f"seed{record.seed}" in path.name
+
+
+def test_several_relations_and_the_bases_own_scheduler(learned):
+    config = make_config(
+        learned,
+        prompts=("cat <r> stone <on> box", "dog <on> cup"),
+        relations=(str(learned), f"<on>={learned / 'learned_embeds.safetensors'}"),
+        scheduler="base",
+        guidance_scale=1.0,
+    )
+    paths = generate(config)
+    assert len(paths) == 2 * 2 + 2
+    assert len(read_record(paths[0]).adapter) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompts": ("cat {} stone", "cat <Q> stone")}, "names <Q>, which is not loaded"),
+        ({"relations": ()}, "needs exactly one learned relation; loaded: none"),
+        ({"relations": ("nowhere.safetensors",)}, "does not exist"),
+        ({"base": "nowhere"}, "Unknown base 'nowhere'"),
+        ({"device": "cuda:99"}, "`device` 'cuda:99' cannot be used"),
+        ({"device": "toaster"}, "`device` 'toaster' cannot be used"),
+        ({"height": 33}, "multiples of 4"),
+    ],
+)
+def test_bad_settings_leave_nothing(learned, changes, message):
+    config = make_config(learned, **changes)
+    with pytest.raises(InputError, match=message):
+        generate(config)
+    assert not config.output_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompts": ()}, "`prompts` needs at least one"),
+        ({"prompts": (" ",)}, "`prompts` needs at least one"),
+        ({"num_images": 0}, "`num_images` must be at least 1"),
+        ({"seed": -1}, "`seed` must be at least 0"),
+    ],
+)
+def test_bad_values(learned, changes, message):
+    with pytest.raises(InputError, match=message):
+        make_config(learned, **changes)
+
+
+def test_grid_order_and_sizes():
+    pictures = [Image.new("RGB", (2, 3), (index, 0, 0)) for index in range(5)]
+    sheet = np.asarray(make_grid(pictures))
+    assert sheet.shape == (6, 6, 3)
+    assert sheet[0, ::2, 0].tolist() == [0, 1, 2] and sheet[3, ::2, 0].tolist() == [3, 4, 255]
+    with pytest.raises(InputError, match="one size"):
+        make_grid([*pictures, Image.new("RGB", (4, 4))])
+    with pytest.raises(InputError, match="got 0"):
+        make_grid([])
+
+
+def test_relation_with_and_without_a_name(learned):
+    assert split_relation(f"<on>={learned}")[0] == "<on>"
+    assert split_relation(str(learned)) == (None, learned / "learned_embeds.safetensors")
+    assert split_relation("a=b.bin") == (None, Path("a=b.bin"))
+
+
+def test_device():
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+    assert choose_device("cpu") == torch.device("cpu")

@@ -1,0 +1,226 @@
+"""The pipeline draws the stock pictures, from any batch split, with learned relations."""
+
+import inspect
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DiffusionPipeline,
+    EulerAncestralDiscreteScheduler,
+    StableDiffusionPipeline,
+)
+
+from tests.toys import make_toy_stable_diffusion, toy_folder
+from visionrel.artifacts import save_learned_embeds
+from visionrel.errors import InputError
+from visionrel.pipelines.reversion import pipeline as module
+from visionrel.pipelines.reversion.pipeline import ReVersionPipeline, few_step_scheduler
+
+
+def make_pipeline(stock: StableDiffusionPipeline | None = None) -> ReVersionPipeline:
+    stock = stock or make_toy_stable_diffusion()
+    pipeline = ReVersionPipeline(**stock.components, requires_safety_checker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def make_row(seed: int = 0) -> torch.Tensor:
+    return torch.randn(32, generator=torch.Generator().manual_seed(seed))
+
+
+def generators(count: int, seed: int = 0) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed + index) for index in range(count)]
+
+
+def draw(pipeline, prompt="cat <R> stone", count=3, **changes) -> np.ndarray:
+    settings = {"num_inference_steps": 4, "output_type": "np", "generator": generators(count)}
+    if "prompt_embeds" not in changes:
+        settings["num_images_per_prompt"] = count
+    return pipeline(prompt, **(settings | changes)).images
+
+
+def largest_step(one: np.ndarray, two: np.ndarray) -> int:
+    """Largest difference in 8-bit values."""
+    assert one.shape == two.shape
+    one, two = ((picture * 255).round().astype(int) for picture in (one, two))
+    return int(np.abs(one - two).max())
+
+
+@pytest.fixture
+def pipeline() -> ReVersionPipeline:
+    pipeline = make_pipeline()
+    pipeline.load_relation({"<R>": make_row()})
+    return pipeline
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"guidance_scale": 1.0},
+        {"negative_prompt": "red house"},
+        {"height": 40, "width": 24},
+        {"prompt": ["cat <R> stone"], "count": 1},
+    ],
+)
+@pytest.mark.parametrize("solver", ["base", "few steps", "ancestral"])
+def test_pictures_are_the_stock_pipelines(pipeline, changes, solver):
+    stock = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
+    stock.set_progress_bar_config(disable=True)
+    if solver == "few steps":
+        stock.scheduler = few_step_scheduler(stock.scheduler)
+    elif solver == "ancestral":
+        stock.scheduler = EulerAncestralDiscreteScheduler.from_config(stock.scheduler.config)
+    pipeline.scheduler = type(stock.scheduler).from_config(stock.scheduler.config)
+    assert largest_step(draw(pipeline, **changes), draw(stock, **changes)) <= 1
+
+
+def test_latents_and_output_types(pipeline):
+    latents = torch.randn(2, 4, 8, 8)
+    stock = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
+    ours, theirs = (
+        draw(pipe, count=2, latents=latents, output_type="latent") for pipe in (pipeline, stock)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert draw(pipeline, output_type="pt").shape == (3, 3, 32, 32)
+    pictures, flags = pipeline("cat {} box", num_inference_steps=2, return_dict=False)
+    assert pictures[0].size == (32, 32) and flags is None
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_a_picture_does_not_depend_on_the_batch_split(pipeline, batch_size):
+    pipeline.scheduler = few_step_scheduler(pipeline.scheduler)
+    whole = draw(pipeline, count=5)
+    assert largest_step(draw(pipeline, count=5, batch_size=batch_size), whole) <= 1
+    alone = draw(pipeline, count=1, generator=generators(1, seed=3))
+    assert largest_step(alone, whole[3:4]) <= 1
+
+
+def test_batch_split_with_one_generator(pipeline):
+    one, two = (
+        draw(pipeline, generator=torch.Generator().manual_seed(1), batch_size=size)
+        for size in (3, 2)
+    )
+    assert largest_step(one, two) <= 1
+
+
+def test_several_prompts_and_counts(pipeline):
+    both = draw(pipeline, ["cat {} stone", "dog {} box"], count=2, generator=generators(4))
+    assert len(both) == 4
+    second = draw(pipeline, "dog {} box", count=2, generator=generators(2, seed=2))
+    assert largest_step(both[2:], second) <= 1
+
+
+def test_texts_are_encoded_once(pipeline):
+    calls = []
+    pipeline.text_encoder.register_forward_hook(lambda *_: calls.append(1))
+    draw(pipeline, ["cat {} stone", "dog {} box"], count=3, generator=generators(6), batch_size=2)
+    assert len(calls) == 3  # two prompts and the empty one
+
+
+def test_the_relation_matters_and_either_case_finds_it(pipeline):
+    same = [draw(pipeline, prompt) for prompt in ("cat <R> stone", "cat <r> stone", "cat {} stone")]
+    assert np.array_equal(same[0], same[1]) and np.array_equal(same[0], same[2])
+    other = make_pipeline()
+    other.load_relation({"<R>": 5 * make_row(1)})
+    assert largest_step(draw(other), same[0]) > 0
+
+
+def test_several_relations_in_one_prompt(pipeline):
+    pipeline.load_relation({"<R>": make_row(1)}, token="<hug>")
+    assert pipeline.relation_tokens == ("<R>", "<hug>")
+    assert len(draw(pipeline, "cat <r> stone <HUG> dog")) == 3
+    with pytest.raises(InputError, match="exactly one learned relation; loaded: <R>, <hug>"):
+        draw(pipeline, "cat {} stone")
+
+
+@pytest.mark.parametrize("name", ["learned_embeds.safetensors", "learned_embeds.bin"])
+def test_relation_from_disk(tmp_path, name):
+    save_learned_embeds(tmp_path / name, {"<R>": make_row()})
+    pipeline = make_pipeline()
+    source = tmp_path if name.endswith("safetensors") else tmp_path / name
+    assert pipeline.load_relation(source) == ("<R>",)
+    index = pipeline.tokenizer.convert_tokens_to_ids("<R>")
+    assert torch.equal(pipeline.text_encoder.get_input_embeddings().weight[index], make_row())
+    with pytest.raises(InputError, match="already in the tokenizer's vocabulary"):
+        pipeline.load_relation(source)
+
+
+def test_relations_that_do_not_fit(tmp_path, pipeline):
+    save_learned_embeds(tmp_path / "wide.safetensors", {"<W>": torch.ones(768)})
+    with pytest.raises(InputError, match="width 768, but the text encoder has 32"):
+        pipeline.load_relation(tmp_path / "wide.safetensors")
+    with pytest.raises(InputError, match="renames one relation, but the source holds 2"):
+        pipeline.load_relation({"<A>": make_row(), "<B>": make_row()}, token="<C>")
+    with pytest.raises(InputError, match="does not exist"):
+        pipeline.load_relation(tmp_path / "nothing.safetensors")
+    assert pipeline.relation_tokens == ("<R>",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompt": "cat <Q> stone"}, "names <Q>, which is not loaded"),
+        ({"height": 33}, "must be multiples of 4, got 33 x 32"),
+        ({"generator": generators(2)}, "one per picture: 3, got 2"),
+        ({"prompt": []}, "`prompt` needs one text or more"),
+        ({"negative_prompt": ["a", "b"]}, "2 negative prompts"),
+    ],
+)
+def test_bad_arguments(pipeline, changes, message):
+    with pytest.raises(InputError, match=message):
+        draw(pipeline, **changes)
+
+
+def test_callback_sees_and_replaces_latents(pipeline):
+    seen = []
+
+    def callback(pipe, step, timestep, tensors):
+        seen.append((step, timestep))
+        return {"latents": torch.zeros_like(tensors["latents"])}
+
+    found = draw(pipeline, callback_on_step_end=callback, output_type="latent")
+    assert [step for step, _ in seen] == [0, 1, 2, 3] and seen[0][1] > seen[-1][1]
+    assert not found.any()
+
+
+def test_components_are_left_as_they_were(pipeline):
+    processors = dict(pipeline.unet.attn_processors)
+    state = {name: value.clone() for name, value in pipeline.unet.state_dict().items()}
+    draw(pipeline)
+    assert pipeline.unet.attn_processors == processors
+    assert all(
+        torch.equal(value, state[name]) for name, value in pipeline.unet.state_dict().items()
+    )
+
+
+def test_loads_as_a_custom_pipeline():
+    loaded = DiffusionPipeline.from_pretrained(
+        toy_folder(), custom_pipeline=str(Path(module.__file__).parent), trust_remote_code=True
+    )
+    loaded.set_progress_bar_config(disable=True)
+    loaded.load_relation({"<R>": make_row()})
+    assert type(loaded).__name__ == "ReVersionPipeline"
+    pipeline = make_pipeline()
+    pipeline.load_relation({"<R>": make_row()})
+    assert largest_step(draw(loaded), draw(pipeline)) <= 1
+
+
+def test_few_step_scheduler_keeps_the_noise_schedule():
+    base = DDIMScheduler.from_config(
+        make_toy_stable_diffusion().scheduler.config, prediction_type="v_prediction"
+    )
+    solver = few_step_scheduler(base)
+    assert solver.config.prediction_type == "v_prediction"
+    assert solver.config.algorithm_type == "dpmsolver++"
+    torch.testing.assert_close(solver.alphas_cumprod, base.alphas_cumprod)
+
+
+def test_every_argument_is_documented():
+    signature = inspect.signature(ReVersionPipeline.__call__)
+    documented = re.findall(r"^ {12}(\w+): ", ReVersionPipeline.__call__.__doc__, re.MULTILINE)
+    assert documented == [name for name in signature.parameters if name != "self"]

@@ -1,0 +1,439 @@
+"""What ReVersion adds to the loop: behaviours 5-8 and 12-16, files, validation, restarts."""
+
+import dataclasses
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from tests.pipelines.reversion.stand_ins import write_exemplars
+from tests.toys import make_toy_stable_diffusion, toy_folder
+from visionrel.artifacts import load_learned_embeds
+from visionrel.bases import Base, resolve_base
+from visionrel.data import read_exemplars
+from visionrel.errors import InputError
+from visionrel.losses import relation_steering_loss
+from visionrel.pipelines.reversion.config import TrainConfig
+from visionrel.pipelines.reversion.pipeline import EMBEDDINGS_NAME
+from visionrel.pipelines.reversion.tokens import encode_text
+from visionrel.pipelines.reversion.trainer import ReVersionTask, train
+from visionrel.records import read_record
+from visionrel.training import SampleRandom
+
+
+BASE = Base("toy", Path("."), "hub", "0" * 40)
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    return write_exemplars(tmp_path / "exemplars")
+
+
+def make_config(data: Path, **changes) -> TrainConfig:
+    settings = {
+        "train_data_dir": data,
+        "output_dir": data.parent / "out",
+        "base": str(toy_folder()),
+        "train_batch_size": 2,
+        "gradient_accumulation_steps": 1,
+        "max_train_steps": 4,
+        "seed": 5,
+        "device": "cpu",
+        "report_to": "none",
+    }
+    return TrainConfig(**(settings | changes))
+
+
+def make_task(data: Path, components: StableDiffusionPipeline | None = None, **changes):
+    components = components or make_toy_stable_diffusion()
+    return ReVersionTask(make_config(data, **changes), components, read_exemplars(data), BASE)
+
+
+def load_row(folder: Path) -> Tensor:
+    return load_learned_embeds(folder / EMBEDDINGS_NAME)["<R>"]
+
+
+def with_prediction(scheduler: DDIMScheduler, kind: str) -> DDIMScheduler:
+    return DDIMScheduler.from_config(scheduler.config, prediction_type=kind)
+
+
+def make_batch(task: ReVersionTask, count: int = 2, captions: list[str] | None = None) -> dict:
+    samples = [task.sample(index, SampleRandom(0, index)) for index in range(count)]
+    for sample, caption in zip(samples, captions or [], strict=False):
+        sample["input_ids"] = encode_text(task.tokenizer, caption)
+    return task.collate(samples)
+
+
+# --- defaults -----------------------------------------------------------------------------------
+
+
+def test_defaults_are_the_recommended_run(data):
+    config = TrainConfig(train_data_dir=data).settle(512)
+    assert (config.resolution, config.train_batch_size, config.max_train_steps) == (512, 2, 3000)
+    effective = config.train_batch_size * config.gradient_accumulation_steps
+    assert config.scale_lr and config.learning_rate * effective == pytest.approx(2e-3)  # 14
+    assert (config.steer_weight, config.num_positives, config.temperature) == (0.01, 4, 0.07)
+    assert config.importance_sampling and config.alpha == 0.5
+    assert (config.adam_beta1, config.adam_beta2, config.adam_epsilon) == (0.9, 0.999, 1e-8)
+    assert config.adam_weight_decay == 0.01 and config.max_grad_norm is None
+    assert config.mixed_precision == "no" and config.lr_scheduler == "constant"
+
+
+def test_small_bases_have_their_own(data):
+    config = TrainConfig(train_data_dir=data, max_train_steps=7).settle(64)
+    assert (config.resolution, config.train_batch_size, config.max_train_steps) == (64, 8, 7)
+    assert config.learning_rate * config.train_batch_size == pytest.approx(2e-3)
+
+
+def test_epochs_of_the_recommended_run(tmp_path):
+    task = make_task(write_exemplars(tmp_path / "ten", 10), repeats=100)
+    assert task.num_items == 1000  # batch 2 x accumulation 4: 125 steps an epoch, 24 for 3000
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_positives": 0}, "`num_positives` is 0 while `steer_weight` is 0.01"),
+        ({"alpha": 1.5}, "`alpha` must lie in"),
+        ({"temperature": 0.0}, "`temperature` must be above 0"),
+        ({"steer_weight": -1.0}, "`steer_weight` must be at least 0"),
+        ({"denoise_weight": 0.0, "steer_weight": 0.0}, "nothing would train"),
+        ({"resolution": 0}, "`resolution` must be at least 1"),
+        ({"train_batch_size": 0}, "`train_batch_size` must be at least 1"),
+    ],
+)
+def test_bad_settings(data, changes, message):
+    with pytest.raises(InputError, match=message):
+        make_config(data, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_positives": 57}, r"`num_positives` must lie in \[0, 36\]"),
+        ({"resolution": 30}, "`resolution` must be a multiple of 4"),
+        ({"initializer_token": "astride"}, "`initializer_token` must be a single token"),
+        ({"relation_token": "cat"}, "already in the tokenizer's vocabulary"),
+        ({"base": "nowhere"}, "Unknown base"),
+        ({"train_data_dir": Path("nowhere")}, "is not a folder"),
+    ],
+)
+def test_bad_settings_for_the_base(data, changes, message):
+    config = make_config(data, **changes)
+    with pytest.raises(InputError, match=message):
+        train(config)
+    assert not config.output_dir.exists()
+
+
+def test_caption_cut_off_is_found_before_training(data):
+    captions = {f"{i}.png": ["cat {} stone"] for i in range(3)} | {"1.png": ["cat " * 30 + "{}"]}
+    (data / "text.json").write_text(json.dumps(captions))
+    with pytest.raises(InputError, match=r"1\.png: the caption .* longer than 24 tokens"):
+        train(make_config(data))
+
+
+def test_other_predictions_are_refused(data):
+    components = make_toy_stable_diffusion()
+    components.scheduler = with_prediction(components.scheduler, "sample")
+    with pytest.raises(InputError, match="predicts 'sample'"):
+        make_task(data, components)
+
+
+# --- the loss -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steer_weight", [0.01, 2.0])
+def test_total_is_the_weighted_sum(data, steer_weight):
+    task = make_task(data, steer_weight=steer_weight, denoise_weight=0.5)
+    terms = task(make_batch(task))
+    expected = 0.5 * terms["denoise"] + steer_weight * terms["steer"]
+    torch.testing.assert_close(terms["loss"], expected)
+    assert terms["positives"] == 8  # batch 2 x 4 prepositions, one piece each here
+    assert terms["negatives"] >= 4
+
+
+def test_without_steering_no_positives_are_needed(data):
+    task = make_task(data, steer_weight=0.0, num_positives=0)
+    terms = task(make_batch(task))
+    assert terms.keys() == {"loss", "denoise"} and terms["loss"] == terms["denoise"]
+
+
+def test_denoising_loss_follows_the_spec(data):
+    task = make_task(data)
+    batch = make_batch(task)
+    terms = task(batch)
+    alphas = task.noise_scheduler.alphas_cumprod[batch["timestep"]][:, None, None, None]
+    with torch.no_grad():
+        latents = []
+        for picture, noise in zip(batch["picture"].tolist(), batch["latent_noise"], strict=True):
+            value = picture * 60 % 256
+            pixels = torch.tensor([value, 120, 200.0])[:, None, None] / 127.5 - 1
+            posterior = task.vae.encode(pixels.expand(3, 32, 32)[None]).latent_dist
+            latents.append(posterior.mean + posterior.std * noise)
+        latents = torch.cat(latents) * task.vae.config.scaling_factor
+        noisy = alphas.sqrt() * latents + (1 - alphas).sqrt() * batch["noise"]
+        states = task.text_encoder(batch["input_ids"]).last_hidden_state
+        prediction = task.unet(noisy, batch["timestep"], states).sample
+    torch.testing.assert_close(terms["denoise"], (prediction - batch["noise"]).square().mean())
+
+
+def test_velocity_target(data):
+    components = make_toy_stable_diffusion()
+    components.scheduler = with_prediction(components.scheduler, "v_prediction")
+    task = make_task(data, components)
+    batch = make_batch(task)
+    seen = {}
+    task.unet.register_forward_hook(
+        lambda module, args, out: seen.update(noisy=args[0], out=out[0])
+    )
+    loss = task(batch)["denoise"]
+    alphas = task.noise_scheduler.alphas_cumprod[batch["timestep"]][:, None, None, None]
+    latents = (seen["noisy"] - (1 - alphas).sqrt() * batch["noise"]) / alphas.sqrt()
+    target = alphas.sqrt() * batch["noise"] - (1 - alphas).sqrt() * latents
+    torch.testing.assert_close(loss, (seen["out"] - target).square().mean(), rtol=1e-3, atol=1e-4)
+
+
+def test_steering_does_not_depend_on_the_order_nor_on_a_second_token(data):
+    task = make_task(data)
+    captions = ["cat <R> stone", "a dog <R> box"]
+    steer = task(make_batch(task, captions=captions))["steer"]
+    twice = make_batch(task, captions=["cat <R> stone <R>", captions[1]])
+    torch.testing.assert_close(task(twice)["steer"], steer)
+    swapped = make_batch(task, captions=captions[::-1])
+    torch.testing.assert_close(task(swapped)["steer"], steer)
+
+
+def test_first_caption_without_the_token_still_gives_the_value(data):
+    task = make_task(data)
+    batch = make_batch(task, captions=["cat on stone", "a dog <R> box"])
+    terms = task(batch)
+    table = task.text_encoder.get_input_embeddings().weight
+    words = task.tokenizer("cat stone dog box", add_special_tokens=False).input_ids
+    positives = task.vocabulary.positives(batch["positive_ids"])
+    expected = relation_steering_loss(table[-1], table[positives], table[words])
+    torch.testing.assert_close(terms["steer"], expected)
+
+
+def test_draws_follow_the_spec(data):
+    task = make_task(data)
+    sample = task.sample(4, SampleRandom(5, 9))
+    random = SampleRandom(5, 9)
+    caption = random.python.choice(task.dataset.captions[4 % 3])
+    positives = random.python.sample(list(task.vocabulary.basis), 4)
+    assert sample["picture"] == 1
+    assert torch.equal(sample["input_ids"], encode_text(task.tokenizer, caption))
+    assert torch.equal(sample["positive_ids"], encode_text(task.tokenizer, " ".join(positives)))
+    probabilities = task.timestep_probabilities.numpy()
+    assert sample["timestep"] == random.numpy.choice(1000, p=probabilities)
+
+
+def test_uniform_timesteps_when_focal_sampling_is_off(data):
+    probabilities = make_task(data, importance_sampling=False).timestep_probabilities
+    assert torch.equal(probabilities, torch.full((1000,), 1e-3, dtype=torch.float64))
+
+
+def test_each_picture_is_encoded_once(data):
+    task = make_task(data)
+    calls = []
+    task.vae.encoder.register_forward_hook(lambda *_: calls.append(1))
+    for _ in range(3):
+        task(make_batch(task, 7))
+    assert len(calls) == 3
+
+
+# --- the trained row ----------------------------------------------------------------------------
+
+
+def test_only_the_row_trains(data):
+    task = make_task(data)
+    parameters = {name for name, value in task.named_parameters() if value.requires_grad}
+    assert parameters == {"relation"} and task.relation.shape == (32,)
+    frozen = {
+        name: value.clone() for name, value in task.state_dict().items() if name != "relation"
+    }
+    start = task.relation.detach().clone()
+    optimizer = torch.optim.AdamW([task.relation], lr=2e-3)
+    for _ in range(3):
+        task(make_batch(task))["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert not torch.equal(task.relation, start)
+    state = task.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in frozen.items())
+
+
+class FullTable(nn.Module):
+    """The authors' way: AdamW on the whole table, other rows restored after each step."""
+
+    def __init__(self, task: ReVersionTask) -> None:
+        super().__init__()
+        self.task = task
+        self.table = nn.Parameter(task.text_encoder.get_input_embeddings().weight.detach().clone())
+        self.kept = self.table.detach().clone()
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        task, config = self.task, self.task.config
+        embedding = task.text_encoder.get_input_embeddings()
+        hooks, embedding._forward_hooks = embedding._forward_hooks, {}
+        embedding.weight.requires_grad_(False)
+        weight = embedding._parameters.pop("weight")
+        embedding.weight = self.table
+        try:
+            denoise = task._compute_denoising_loss(batch)
+        finally:
+            del embedding.weight
+            embedding.weight = nn.Parameter(weight, requires_grad=False)
+            embedding._forward_hooks = hooks
+        rows = self.table.detach()
+        steer = relation_steering_loss(
+            self.table[task.token_id],
+            rows[task.vocabulary.positives(batch["positive_ids"])],
+            rows[task.vocabulary.negatives(batch["input_ids"])],
+            config.temperature,
+        )
+        return config.denoise_weight * denoise + config.steer_weight * steer
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        others = torch.arange(len(self.table)) != self.task.token_id
+        self.table[others] = self.kept[others]
+
+
+def test_row_only_training_equals_the_full_table(data):
+    ours, theirs = make_task(data), FullTable(make_task(data))
+    settings = {"lr": 2e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
+    row_optimizer = torch.optim.AdamW([ours.relation], **settings)
+    table_optimizer = torch.optim.AdamW([theirs.table], **settings)
+    for step in range(25):
+        batch = ours.collate([ours.sample(step + i, SampleRandom(1, 2 * step + i)) for i in (0, 1)])
+        ours(batch)["loss"].backward()
+        theirs.loss(batch).backward()
+        for optimizer in (row_optimizer, table_optimizer):
+            optimizer.step()
+            optimizer.zero_grad()
+        theirs.restore()
+    start = theirs.kept[ours.token_id]
+    assert (ours.relation - start).norm() > 0.05
+    torch.testing.assert_close(ours.relation, theirs.table[ours.token_id], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_casts_unet_and_vae_only(data, precision):
+    task = make_task(data, mixed_precision=precision)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    assert task.unet.dtype == task.vae.dtype == dtype
+    assert task.text_encoder.dtype == task.relation.dtype == torch.float32
+    with torch.autocast("cpu", dtype):
+        terms = task(make_batch(task))
+    terms["loss"].backward()
+    assert terms["loss"].dtype == torch.float32 and task.relation.grad.norm() > 0
+
+
+def test_gradient_checkpointing_changes_nothing(data):
+    gradients = []
+    for on in (False, True):
+        task = make_task(data, gradient_checkpointing=on)
+        task.train()
+        assert task.unet.training is on and not task.text_encoder.training
+        task(make_batch(task))["loss"].backward()
+        gradients.append(task.relation.grad)
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
+# --- through the loop ---------------------------------------------------------------------------
+
+
+def test_training_leaves_what_generation_reads(data):
+    steps = []
+    config = make_config(
+        data,
+        max_train_steps=4,
+        checkpointing_steps=2,
+        save_as_bin=True,
+        validation_steps=4,
+        validation_prompts=("cat {} ../box",),
+        num_validation_images=3,
+    )
+    result = train(config, on_step=lambda step, metrics: steps.append((step, metrics["steer"])))
+    assert result.steps == 4 and [step for step, _ in steps] == [1, 2, 3, 4]
+    out = config.output_dir
+    learned = out / EMBEDDINGS_NAME
+    assert learned.stat().st_size < 10_000
+    with safe_open(learned, framework="pt") as file:
+        assert list(file.keys()) == ["<R>"]
+        row, header = file.get_tensor("<R>"), file.metadata()
+    assert row.shape == (32,) and row.dtype == torch.float32
+    expected = {
+        "method": "reversion",
+        "relation": "exemplars",
+        "relation_token": "<R>",
+        "base_name": str(toy_folder()),
+        "base_sha256": resolve_base(str(toy_folder())).digest,
+        "step": "4",
+        "seed": "5",
+    }
+    assert expected.items() <= header.items()
+    pickled = torch.load(out / "learned_embeds.bin", weights_only=True)
+    assert list(pickled) == ["<R>"] and torch.equal(pickled["<R>"], row)
+    for step in (2, 4):
+        assert (out / f"learned_embeds-steps-{step}.safetensors").is_file()
+        assert (out / f"checkpoint-{step}" / EMBEDDINGS_NAME).is_file()
+    pictures = sorted((out / "validation/step-4").glob("*.png"))
+    assert [path.name for path in pictures] == [
+        f"000{index}_cat-box_seed{5 + index}.png" for index in range(3)
+    ]
+    assert read_record(pictures[0]).config["step"] == 4
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 4
+
+
+def test_stock_diffusers_loads_the_result(data):
+    config = make_config(data, max_train_steps=2, save_as_bin=True)
+    train(config)
+    rows = []
+    for name in (None, "learned_embeds.bin"):
+        stock = make_toy_stable_diffusion()
+        stock.load_textual_inversion(str(config.output_dir), weight_name=name)
+        index = stock.tokenizer.convert_tokens_to_ids("<R>")
+        rows.append(stock.text_encoder.get_input_embeddings().weight[index])
+    assert torch.equal(*rows)
+    assert torch.equal(load_row(config.output_dir), rows[0])
+
+
+def test_same_seed_same_row_whatever_the_split(data):
+    rows = []
+    for batch, accumulation in ((4, 1), (1, 4)):
+        config = make_config(
+            data,
+            output_dir=data.parent / f"out-{batch}",
+            train_batch_size=batch,
+            gradient_accumulation_steps=accumulation,
+            steer_weight=0.0,  # steering pools words over the micro-batch
+        )
+        train(config)
+        rows.append(load_row(config.output_dir))
+    torch.testing.assert_close(rows[1], rows[0], rtol=0, atol=1e-4)
+
+
+def test_resumed_run_ends_with_the_same_bits(data):
+    whole = make_config(data, output_dir=data.parent / "whole", checkpointing_steps=2)
+    train(whole)
+    cut = dataclasses.replace(whole, output_dir=data.parent / "cut", max_train_steps=2)
+    train(cut)
+    again = dataclasses.replace(cut, max_train_steps=4, resume_from_checkpoint="latest")
+    train(again)
+    rows = [load_row(folder) for folder in (whole.output_dir, cut.output_dir)]
+    assert torch.equal(*rows)
+
+
+def test_draws_under_a_seeded_generator(data):
+    """Behaviour 17: the caption by `choice`, then distinct positives from the basis by `sample`."""
+    task = make_task(data)
+    item = task.dataset.draw(0, Random(2023))
+    random = Random(2023)
+    assert item.caption == random.choice(task.dataset.captions[0])
+    assert item.positives.split() == random.sample(list(task.vocabulary.basis), 4)
