@@ -17,7 +17,7 @@ from visionrel.weights.recipes.scenes_stages.tokenizer import tokenize
 
 
 CAPTION_DROPOUT = 0.08
-TIMESTEP_CENTRE, TIMESTEP_SPREAD = 0.4, 1.0
+TIMESTEP_CENTRE, TIMESTEP_SPREAD = 0.0, 1.0
 """Timesteps are `T sigmoid(n)`, n normal: a small latent is pure noise at most large t."""
 
 
