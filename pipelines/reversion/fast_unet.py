@@ -3,7 +3,8 @@
 Over the steps of one picture the texts do not change, and with guidance both halves of the batch
 hold the same latents until the first text is read. So keys and values of the texts and the time
 embeddings are computed once, the common stage once per pair; weights of linear layers are packed
-once for oneDNN, whose products also take in the activation, gate or residual that follows.
+once for oneDNN, whose products also take in the activation, gate or residual that follows; and
+an upsampling with its convolution is one transposed convolution of half the work.
 Results differ from the stock U-Net by rounding only, about 1e-6.
 """
 
@@ -15,6 +16,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.embeddings import Timesteps
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers import Transformer2DModel
+from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 
@@ -87,16 +89,10 @@ class FastUNet:
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
         self.unet = unet
-        self.transformers = {
-            module: _Transformer(module)
-            for module in unet.modules()
-            if isinstance(module, Transformer2DModel)
-        }
-        self.resnets = {
-            module: _Resnet(module)
-            for module in unet.modules()
-            if isinstance(module, ResnetBlock2D)
-        }
+        modules = list(unet.modules())
+        self.transformers = {m: _Transformer(m) for m in modules if type(m) is Transformer2DModel}
+        self.resnets = {m: _Resnet(m) for m in modules if type(m) is ResnetBlock2D}
+        self.upsamplers = {m: _Upsampler(m) for m in modules if type(m) is Upsample2D}
 
     def set_text(self, states: Tensor) -> None:
         """Computes keys and values of the texts, shape (rows, length, dim)."""
@@ -143,7 +139,7 @@ class FastUNet:
                 x = self.resnets[resnet](torch.cat([x, self._spread(skips.pop())], dim=1), step)
                 x = x if transformer is None else self.transformers[transformer](x)
             for upsampler in block.upsamplers or ():
-                x = upsampler(x)
+                x = self.upsamplers[upsampler](x)
         return unet.conv_out(F.silu(unet.conv_norm_out(x), inplace=True))
 
     def _spread(self, x: Tensor) -> Tensor:
@@ -195,6 +191,24 @@ class _Resnet:
         else:
             hidden = _add_projection(hidden, shortcut, x.flatten(2))
         return hidden if module.output_scale_factor == 1 else hidden / module.output_scale_factor
+
+
+class _Upsampler:
+    """`Upsample2D`: doubling by copies and a 3 x 3 convolution are one transposed convolution.
+
+    Its 4 x 4 kernel is the mirrored 3 x 3 kernel smeared over the 2 x 2 copies; with a stride of
+    2 that is 4/9 of the products.
+    """
+
+    def __init__(self, module: Upsample2D) -> None:
+        # out, in, 3, 3 -> in, out, 3, 3
+        mirrored = module.conv.weight.detach().flip(2, 3).transpose(0, 1)
+        kernel = F.conv2d(mirrored.flatten(0, 1)[:, None], torch.ones(1, 1, 2, 2), padding=1)
+        self.kernel = kernel.unflatten(0, mirrored.shape[:2])[:, :, 0].contiguous()
+        self.bias = module.conv.bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.conv_transpose2d(x, self.kernel, self.bias, stride=2, padding=1)
 
 
 def _add_projection(x: Tensor, layer: nn.Conv2d | nn.Linear, columns: Tensor) -> Tensor:

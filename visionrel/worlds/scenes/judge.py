@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from visionrel.errors import InputError
+from visionrel.worlds.scenes.depth import read_depths
 from visionrel.worlds.scenes.reader import STRIDE, SceneReader, split_pose
 from visionrel.worlds.scenes.relations import HELD_OUT, RELATIONS, Relation
 from visionrel.worlds.scenes.rendering import PICTURE_SIDE
@@ -29,7 +30,7 @@ AMBIGUOUS = 0.5
 """A second object of a named class with this confidence leaves open which one is meant."""
 
 FRONT_MARGIN = 0.2
-"""Least difference of the two front probabilities to say which object covers the other."""
+"""Least difference of two depths to say which object covers the other."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,13 @@ class Judge:
             images: PIL pictures of any size, or uint8 `(N, 64, 64, 3)`.
             batch_size: pictures read at once.
         """
-        pixels = images_to_tensor(images)
+        images = images_to_array(images)
         scenes: list[list[SceneObject]] = []
-        for batch in pixels.split(batch_size):
-            heat, pose = self.reader(batch)
-            scenes += _decode(heat.sigmoid(), pose)
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            heat, pose = self.reader(_to_tensor(batch))
+            found = _decode(heat.sigmoid(), pose)
+            scenes += [read_depths(image, items) for image, items in zip(batch, found, strict=True)]
         return scenes
 
     def verdicts(
@@ -145,8 +148,8 @@ def judge_objects(
     return Verdict(True, True, relation.holds(first, second))
 
 
-def images_to_tensor(images: Sequence[Image.Image] | np.ndarray) -> Tensor:
-    """Stack pictures to float32 `(N, 3, 64, 64)` in [-1, 1]."""
+def images_to_array(images: Sequence[Image.Image] | np.ndarray) -> np.ndarray:
+    """Stack pictures of any size to uint8 `(N, 64, 64, 3)`."""
     size = (PICTURE_SIDE, PICTURE_SIDE)
     if not isinstance(images, np.ndarray):
         resized = [image.convert("RGB").resize(size, Image.Resampling.BOX) for image in images]
@@ -156,6 +159,10 @@ def images_to_tensor(images: Sequence[Image.Image] | np.ndarray) -> Tensor:
             f"`images` has type {images.dtype} and shape {images.shape}; "
             f"allowed is uint8 (N, {PICTURE_SIDE}, {PICTURE_SIDE}, 3) or a list of PIL pictures"
         )
+    return images
+
+
+def _to_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 
@@ -184,6 +191,6 @@ def _object(
         rotation=float(torch.atan2(sine, cosine).rad2deg()),
         flip=bool(values["flip"] > 0),
         tint=None if tint == 0 else list(TINTS)[tint - 1],
-        depth=1.0 - float(values["front"].sigmoid()),
+        depth=0.5,
         confidence=confidence,
     )

@@ -18,7 +18,6 @@ POSE_CHANNELS = {
     "offset": 2,  # centre minus cell centre, in cells, (x, y)
     "size": 1,  # logarithm of the sprite's side in picture sides
     "rotation": 2,  # cosine and sine
-    "front": 1,  # logit: covers what it overlaps
     "flip": 1,  # logit: mirrored
     "tint": len(TINTS) + 1,  # logits: own colours, then TINTS in order
 }

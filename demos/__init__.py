@@ -1,0 +1,1 @@
+"""Gradio apps; importing one needs the extra `demos`."""

@@ -1,0 +1,124 @@
+"""The fast U-Net gives the stock U-Net's numbers, and steps aside where it would not."""
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+
+from visionrel.pipelines.reversion.fast_unet import FastUNet, can_be_fast
+
+
+TIMESTEPS = torch.tensor([801, 401, 1])
+
+
+def make_unet(**changes) -> UNet2DConditionModel:
+    settings = {
+        "sample_size": 8,
+        "in_channels": 4,
+        "out_channels": 4,
+        "block_out_channels": (16, 32),
+        "layers_per_block": 1,
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "cross_attention_dim": 12,
+        "attention_head_dim": 4,
+        "norm_num_groups": 8,
+    }
+    return UNet2DConditionModel(**(settings | changes)).eval()
+
+
+@torch.no_grad()
+def compare(unet: UNet2DConditionModel, pictures: int, rows: int, size=(8, 8)) -> None:
+    latents, states = torch.randn(pictures, 4, *size), torch.randn(rows, 7, 12)
+    assert can_be_fast(unet, latents)
+    fast = FastUNet(unet)
+    fast.set_text(states)
+    fast.set_timesteps(TIMESTEPS)
+    repeated = torch.cat([latents] * (rows // pictures))
+    for step, timestep in enumerate(TIMESTEPS):
+        stock = unet(repeated, timestep, states).sample
+        torch.testing.assert_close(fast(latents, step), stock, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"layers_per_block": 2},
+        {"use_linear_projection": True},  # Stable Diffusion 2
+        {"transformer_layers_per_block": 2},
+        {"attention_head_dim": (2, 4)},
+        {"down_block_types": ("CrossAttnDownBlock2D",) * 2},
+        {"down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D")},
+        {"up_block_types": ("CrossAttnUpBlock2D",) * 2},
+        {"flip_sin_to_cos": False, "freq_shift": 1},
+    ],
+)
+@pytest.mark.parametrize(("pictures", "rows"), [(3, 6), (2, 2)])
+def test_same_numbers(changes, pictures, rows):
+    compare(make_unet(**changes), pictures, rows)
+
+
+def test_without_any_transformer_on_the_way_down():
+    unet = make_unet(
+        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D")
+    )
+    compare(unet, 2, 4)
+
+
+def test_other_sizes_and_a_second_text():
+    unet = make_unet()
+    compare(unet, 1, 2, (4, 10))
+    compare(unet, 1, 2, (8, 8))
+
+
+def test_the_unet_is_only_read():
+    unet = make_unet()
+    before = {name: value.clone() for name, value in unet.state_dict().items()}
+    compare(unet, 1, 2)
+    assert all(torch.equal(value, before[name]) for name, value in unet.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"class_embed_type": "timestep"},
+        {"act_fn": "gelu"},
+        {"resnet_time_scale_shift": "scale_shift"},
+        {"center_input_sample": True},
+        {"dual_cross_attention": True},
+        {"only_cross_attention": True},
+        {"down_block_types": ("SimpleCrossAttnDownBlock2D", "DownBlock2D")},
+        {"time_cond_proj_dim": 8},
+        {"mid_block_scale_factor": 2},
+    ],
+)
+def test_other_architectures_are_left_to_themselves(changes):
+    assert not can_be_fast(make_unet(**changes), torch.randn(1, 4, 8, 8))
+
+
+def test_other_circumstances_are_left_to_the_unet():
+    latents = torch.randn(1, 4, 8, 8)
+    assert can_be_fast(make_unet(), latents)
+    assert not can_be_fast(make_unet(), torch.randn(1, 4, 7, 8))
+    assert not can_be_fast(make_unet().train(), latents)
+    assert not can_be_fast(make_unet().to(torch.bfloat16), latents.bfloat16())
+    assert not can_be_fast(make_unet(), latents.to("meta"))
+    assert not can_be_fast(torch.nn.Identity(), latents)
+    hooked = make_unet()
+    hooked.mid_block.register_forward_hook(lambda *_: None)
+    assert not can_be_fast(hooked, latents)
+    other = make_unet()
+    other.set_attn_processor(AttnProcessor())
+    assert not can_be_fast(other, latents)
+    fused = make_unet()
+    fused.fuse_qkv_projections()
+    assert not can_be_fast(fused, latents)
+
+
+def test_adapters_are_left_to_the_unet():
+    from peft import LoraConfig
+
+    unet = make_unet()
+    unet.add_adapter(LoraConfig(target_modules=["to_q"]))
+    assert not can_be_fast(unet, torch.randn(1, 4, 8, 8))
