@@ -107,6 +107,7 @@ class FastUNet:
         for resnet in self.resnets.values():
             resnet.set_times(embedded)
 
+    @torch.inference_mode()
     def __call__(self, latents: Tensor, step: int) -> Tensor:
         """Predicts for every text.
 
