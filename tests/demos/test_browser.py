@@ -1,0 +1,78 @@
+"""The page in a real browser."""
+
+import shutil
+
+import pytest
+from selenium import webdriver
+from selenium.common.exceptions import ElementClickInterceptedException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER),
+    reason="needs chromium and chromedriver (Debian: apt install chromium chromium-driver)",
+)
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--no-first-run"),
+    *("--disable-dev-shm-usage", "--window-size=1280,1000"),
+)
+SECONDS = 60
+
+
+@pytest.fixture
+def page(url, tmp_path):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    try:
+        driver.get(url)
+        yield driver
+    finally:
+        driver.quit()
+
+
+def wait_for(page, condition):
+    return WebDriverWait(page, SECONDS).until(lambda _: condition())
+
+
+def find(page, selector: str):
+    return page.find_elements(By.CSS_SELECTOR, selector)
+
+
+def click(page, selector: str):
+    """Clicks an element once it is there and holds still."""
+    wait = WebDriverWait(page, SECONDS, ignored_exceptions=[ElementClickInterceptedException])
+    (element,) = wait_for(page, lambda: find(page, selector))
+    wait.until(lambda _: element.is_enabled() and (element.click() or True))
+
+
+def test_a_visitor_generates_and_sees_a_picture(page):
+    click(page, "#generate")
+    (picture, *_) = wait_for(page, lambda: find(page, "#drawn img"))
+    wait_for(page, lambda: page.execute_script("return arguments[0].naturalWidth", picture) == 32)
+    assert "pictures" in wait_for(page, lambda: find(page, "#verdict")[0].text)
+
+
+def test_learn_shows_progress_and_stops(page):
+    wait_for(page, lambda: find(page, "#generate"))
+    (learn,), (stop,) = find(page, "#learn"), find(page, "#stop")
+    assert not stop.is_enabled()
+    click(page, "#learn")
+    wait_for(page, lambda: "loss" in find(page, "#status")[0].text)
+    click(page, "#stop")
+    wait_for(page, lambda: "Stopped after step" in find(page, "#status")[0].text)
+    wait_for(page, lambda: learn.is_enabled() and not stop.is_enabled())
+    assert "{}" in find(page, "#prompt textarea")[0].get_attribute("value")
+
+
+def test_mistakes_are_shown_with_the_librarys_message(page):
+    prompt = wait_for(page, lambda: find(page, "#prompt textarea"))[0]
+    prompt.clear()
+    prompt.send_keys("an owl <Q> a cat")
+    click(page, "#generate")
+    wait_for(page, lambda: "names <Q>, which is not loaded" in find(page, "body")[0].text)
