@@ -139,9 +139,8 @@ def _build_drawing(desk: Desk, visit: gr.State) -> gr.Textbox:
     gr.Examples([[text] for text in PROMPTS], prompt, label="Examples")
     with gr.Row():
         count = gr.Slider(1, 16, value=4, step=1, precision=0, label="Pictures")
-        with gr.Column():
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
-            randomize = gr.Checkbox(True, label="New seed each time", container=False)
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
+        randomize = gr.Checkbox(True, label="New seed each time")
     with gr.Accordion("Advanced settings", open=False):
         steps = gr.Slider(1, 100, value=20, step=1, precision=0, label="Denoising steps")
         guidance = gr.Slider(1, 15, value=7.5, step=0.5, label="Guidance")
