@@ -32,6 +32,7 @@ CSS = """
 .pictures .caption-label {
   position: static; max-width: none; padding: 4px; border: 0; background: none; color: inherit;
   font-size: 12px; font-weight: normal; line-height: 1.3; text-align: center; white-space: normal}
+.progress .wrap {height: 100%}
 .progress .meta-text-center {
   top: auto !important; bottom: 0 !important; transform: none !important}
 """

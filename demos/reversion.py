@@ -40,7 +40,14 @@ def _build_learning(desk: Desk, visit: gr.State) -> gr.events.Dependency:
     gr.Markdown("### 1. Learn a relation")
     chosen = _build_exemplars()
     with gr.Row():
-        steps = gr.Number(0, label="Steps (0: default)", precision=0, minimum=0, maximum=5000)
+        steps = gr.Number(
+            0,
+            label="Steps (0: default)",
+            precision=0,
+            minimum=0,
+            maximum=5000,
+            elem_id="steps",
+        )
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
     with gr.Row():
         learn = gr.Button("Learn", variant="primary", elem_id="learn")
@@ -63,7 +70,9 @@ def _build_learning(desk: Desk, visit: gr.State) -> gr.events.Dependency:
         api_name="learn",
         **ONE_AT_A_TIME,
     )
-    learned.then(lambda: _toggle(False), None, [learn, stop], **_QUICK)
+    # Gradio 6.31 runs `then` only after a success, whatever its documentation says.
+    for after in (learned.success, learned.failure):
+        after(lambda: _toggle(False), None, [learn, stop], **_QUICK)
     learned.success(_enable, None, token, **_QUICK)
     stop.click(desk.stop, api_name="stop", queue=False)
     return learned
@@ -96,7 +105,7 @@ def _build_exemplars() -> list[gr.components.Component]:
         )
     with gr.Column(visible=False) as own:
         files = gr.File(
-            label=f"Pictures (at most {MAX_FILES}), and their text.json if there is one",
+            label=f"Up to {MAX_FILES} pictures (and text.json)",
             file_count="multiple",
             file_types=["image", ".json"],
             height=140,
@@ -107,7 +116,8 @@ def _build_exemplars() -> list[gr.components.Component]:
             datatype="str",
             column_count=2,
             interactive=True,
-            label="Captions with {} where the relation belongs, such as: cat {} stone",
+            label="Captions, such as: cat {} stone",
+            column_widths=["35%", "65%"],
         )
     source.change(
         lambda chosen: (gr.Column(visible=chosen == WORLD), gr.Column(visible=chosen == OWN)),

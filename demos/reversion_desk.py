@@ -103,8 +103,8 @@ class Desk:
         relation: str,
         files: list[str] | None,
         captions: list[list[str]],
-        steps: int,
-        seed: int,
+        steps: int | None,
+        seed: int | None,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Visit, str, str]:
@@ -125,7 +125,7 @@ class Desk:
             watch = _Watch(self._count_steps(exemplars, steps), progress, self.switch)
             folder = TemporaryDirectory(prefix=_FOLDER)
             file = Path(folder.name) / EMBEDDINGS_NAME
-            self.studio.learn(exemplars, file, seed, steps or None, {}, watch)
+            self.studio.learn(exemplars, file, seed or 0, steps or None, {}, watch)
             learned = Learned(folder, self.studio.add_token(file), name)
         visit.close()
         what = f"**{name.replace('_', ' ')}**" if name else "the relation of your pictures"
@@ -148,7 +148,7 @@ class Desk:
         count: int,
         steps: int,
         guidance: float,
-        seed: int,
+        seed: int | None,
         randomize: bool,
     ) -> tuple[Visit, list[tuple[str, str]], str, int, dict[str, Any], str]:
         """Draws a prompt, with the visitor's relation if it asks for it, and judges."""
@@ -160,7 +160,7 @@ class Desk:
                 relations=(EMBEDDINGS_NAME,) if learned else (),
                 base=self.base,
                 num_images=count,
-                seed=secrets.randbelow(MAX_SEED) if randomize else seed,
+                seed=secrets.randbelow(MAX_SEED) if randomize or seed is None else seed,
                 num_inference_steps=steps,
                 guidance_scale=guidance,
                 grid=False,
@@ -181,7 +181,7 @@ class Desk:
         archive = _pack(paths, learned)
         return visit, shown, summary, settings.seed, record.to_json(), str(archive)
 
-    def _count_steps(self, exemplars: Path, steps: int) -> int:
+    def _count_steps(self, exemplars: Path, steps: int | None) -> int:
         config = TrainConfig(train_data_dir=exemplars, max_train_steps=steps or None)
         return config.settle(self.resolution).max_train_steps
 

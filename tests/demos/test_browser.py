@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from gradio_client import Client
 from selenium import webdriver
 from selenium.common.exceptions import ElementClickInterceptedException
 from selenium.webdriver.common.by import By
@@ -76,3 +77,23 @@ def test_mistakes_are_shown_with_the_librarys_message(page):
     prompt.send_keys("an owl <Q> a cat")
     click(page, "#generate")
     wait_for(page, lambda: "names <Q>, which is not loaded" in find(page, "body")[0].text)
+
+
+def test_after_a_mistake_in_learning_one_can_try_again(page):
+    wait_for(page, lambda: find(page, "#source input[type=radio]"))[1].click()
+    click(page, "#learn")
+    wait_for(page, lambda: "No pictures were uploaded" in find(page, "body")[0].text)
+    wait_for(page, lambda: find(page, "#learn")[0].is_enabled())
+    assert not find(page, "#stop")[0].is_enabled()
+
+
+def test_closing_the_page_ends_its_training(page, url):
+    steps = wait_for(page, lambda: find(page, "#steps input"))[0]
+    steps.clear()
+    steps.send_keys("5000")
+    click(page, "#learn")
+    wait_for(page, lambda: "loss" in find(page, "#status")[0].text)
+    page.get("about:blank")
+    # Jobs run one at a time: this one waits for the training's end.
+    job = Client(url, verbose=False).submit("a cat", 1, 1, api_name="/generate")
+    assert job.result(timeout=SECONDS)

@@ -3,14 +3,16 @@
 import time
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import httpx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
 from visionrel.cli.replay import ReplaySettings, replay
-from visionrel.demos.reversion_desk import OWN, WORLD, preview
+from visionrel.demos.reversion_desk import OWN, WORLD, Desk, Learned, Visit, preview
 from visionrel.records import read_record
 
 
@@ -61,6 +63,7 @@ def test_random_seeds_and_prompts_in_words(client):
     changes = {**DRAW, "randomize": True, "count": 1}
     seeds = {client.predict(prompt="a hat above a cat", **changes)[2] for _ in range(2)}
     assert len(seeds) == 2
+    assert client.predict(prompt="a hat", **{**DRAW, "seed": None, "count": 1})[2] >= 0
     verdict = client.predict(prompt="a street", **{**DRAW, "count": 1})[1]
     assert verdict.startswith("Not judged")
 
@@ -99,17 +102,25 @@ def test_own_pictures_are_checked_by_the_library(client, tmp_path):
         client.predict(**{**LEARN, "source": OWN})
 
 
+def test_large_files_are_refused(url):
+    for megabytes, code in ((1, 200), (9, 413)):
+        file = ("a.png", bytes(megabytes * 2**20))
+        assert httpx.post(f"{url}gradio_api/upload", files={"files": file}).status_code == code
+
+
 @pytest.mark.parametrize("change", [{"count": 100}, {"steps": 0}, {"guidance": 99}, {"seed": -1}])
 def test_limits_hold_over_the_wire_too(client, change):
     with pytest.raises(AppError, match=r"greater than|less than|maximum|minimum"):
         client.predict(prompt="an owl above a cat", **{**DRAW, **change})
 
 
+def test_only_pictures_of_the_world_are_judged(monkeypatch):
+    monkeypatch.setattr(Desk, "resolution", 512)
+    found = Desk("nowhere")._judge("an owl above a cat", None, [Image.new("RGB", (512, 512))])
+    assert found[0] == [""] and found[1].startswith("Not judged")
+
+
 def test_files_of_a_visit_are_deleted_with_it(tmp_path):
-    from tempfile import TemporaryDirectory
-
-    from visionrel.demos.reversion_desk import Learned, Visit
-
     folders = [TemporaryDirectory(dir=tmp_path) for _ in range(2)]
     Visit(Learned(folders[0], "<R0>", None), folders[1]).close()
     Visit().close()
