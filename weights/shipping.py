@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from visionrel.artifacts import load_json, save_json
 from visionrel.errors import InputError
 from visionrel.weights_manifest import WeightsEntry, hash_folder, save_entry, weights_folder
 
@@ -28,14 +29,21 @@ def ship_model(
     Raises:
         InputError: If the model is larger than `LARGEST`.
     """
-    files = hash_folder(source)
-    if (size := sum(file.size for file in files.values())) > LARGEST:
+    if (size := sum(file.size for file in hash_folder(source).values())) > LARGEST:
         raise InputError(f"{source} has {size} bytes; an embedded model may have {LARGEST}.")
     place = weights_folder() / name
     shutil.rmtree(place, ignore_errors=True)
-    for path in files:
-        (place / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / path, place / path)
+    shutil.copytree(source, place)
+    for config in place.rglob("config.json"):
+        _forget_origin(config)
+    files = hash_folder(place)
     entry = WeightsEntry(name, files, "Apache-2.0", command, seed, dict(scores))
     save_entry(entry)
     return entry
+
+
+def _forget_origin(config: Path) -> None:
+    """Drop the folder of the training machine that Diffusers writes into configurations."""
+    settings = load_json(config)
+    if settings.pop("_name_or_path", None) is not None:
+        save_json(config, settings)

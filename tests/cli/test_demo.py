@@ -4,6 +4,7 @@ from types import ModuleType
 import pytest
 
 from visionrel.cli import demo
+from visionrel.registry import methods
 
 
 def test_without_gradio_it_says_what_to_install(run, monkeypatch):
@@ -25,9 +26,10 @@ def launched(monkeypatch):
 
 def test_listens_on_this_machine_only_and_shares_nothing(run, launched):
     assert run("demo")[0] == 0
-    assert launched == [{"host": "127.0.0.1", "port": 7860, "share": False}]
+    assert launched == [{"host": "127.0.0.1", "port": 7860, "share": False, "bases": None}]
 
 
 def test_address_port_and_link_can_be_asked_for(run, launched):
-    run("demo", "--host", "0.0.0.0", "--port", "80", "--share")
-    assert launched == [{"host": "0.0.0.0", "port": 80, "share": True}]
+    run("demo", "--host", "0.0.0.0", "--port", "80", "--share", "--base", "my/base")
+    bases = {method.name: "my/base" for method in methods()}
+    assert launched == [{"host": "0.0.0.0", "port": 80, "share": True, "bases": bases}]

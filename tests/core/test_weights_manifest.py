@@ -77,6 +77,11 @@ def test_the_digest_changes_with_any_name_or_byte(weights):
     assert digest_of(hash_folder(weights / "toy")) != digest
 
 
+def test_the_shipped_configurations_name_no_place_of_the_machine_that_trained_them():
+    for path in weights_folder().rglob("config.json"):
+        assert "_name_or_path" not in path.read_text(), path
+
+
 def test_the_shipped_weights_match_their_manifest():
     entries = load_manifest()
     for entry in entries.values():

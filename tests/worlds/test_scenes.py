@@ -144,7 +144,7 @@ def test_the_judge_says_cannot_tell_rather_than_guess():
 @pytest.mark.parametrize(
     "name", ["above", "far left", "near", "diagonal", "tailing", "looming_over"]
 )
-def test_the_judge_reads_rendered_scenes(name):
+def test_the_judge_reads_simple_relations_of_rendered_scenes(name):
     rng = np.random.default_rng([7, len(name)])
     scenes = [sample_scene(rng, ALL[name], style=PLAIN)[0] for _ in range(40)]
     subjects, objects = ([scene.objects[k].name for scene in scenes] for k in (0, 1))

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from visionrel.cli.commands import Command, Result
 from visionrel.errors import VisionrelError
+from visionrel.registry import methods
 
 
 @dataclass(kw_only=True)
@@ -20,6 +21,9 @@ class DemoSettings:
     """Port to listen on."""
     share: bool = False
     """Ask Gradio for a public link."""
+    base: str | None = None
+    """Base model of every tab: an embedded name, a folder or a Hub id; each method's own if not
+    given."""
 
 
 def run_demo(settings: DemoSettings) -> Result:
@@ -31,7 +35,8 @@ def run_demo(settings: DemoSettings) -> Result:
     if find_spec("gradio") is None:
         raise VisionrelError("The demo needs Gradio: pip install 'visionrel[demos]'")
     demos = importlib.import_module("visionrel.demos")
-    demos.launch(host=settings.host, port=settings.port, share=settings.share)
+    bases = {method.name: settings.base for method in methods()} if settings.base else None
+    demos.launch(host=settings.host, port=settings.port, share=settings.share, bases=bases)
     return Result("The demo has ended.")
 
 

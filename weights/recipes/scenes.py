@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from visionrel.training.config import TrainingConfig
 
@@ -22,7 +21,11 @@ SUMMARY = "Train the scenes base: autoencoder, text encoder, then the U-Net."
 
 @dataclass(kw_only=True)
 class BuildConfig:
-    """Train the scenes base. Every stage goes on from its last checkpoint."""
+    """Train the scenes base. Every stage goes on from its last checkpoint.
+
+    On two cores the autoencoder learns from about 40 pictures a second and the U-Net from about 45
+    latents a second: the defaults take two and a half hours.
+    """
 
     output_dir: Path = Path("outputs/build-scenes")
     """Folder of the stages, the latent cache and the finished base `scenes`."""
@@ -38,7 +41,7 @@ class BuildConfig:
     """Optimizer steps of U-Net and text encoder, 32 latents each."""
     unet_learning_rate: float = 8e-4
     """Learning rate of U-Net and text encoder after the warm-up."""
-    unet_lr_scheduler: str = "constant_with_warmup"
+    unet_lr_scheduler: Literal["constant_with_warmup", "cosine"] = "constant_with_warmup"
     """Its course; `cosine` for a last run."""
     seed: int = 0
     """Decides every random draw."""
@@ -164,7 +167,7 @@ def _assemble(config: BuildConfig, tokenizer: Any, vae: AutoencoderKL) -> dict[s
     pipeline = assemble(config.output_dir / "unet", tokenizer, vae)
     pipeline.save_pretrained(place)
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-    return {"base": str(place), "megabytes": round(size / 1e6, 1), **dataclasses.asdict(config)}
+    return {"base": str(place), "megabytes": round(size / 1e6, 1)}
 
 
 def assemble(trained: Path, tokenizer: Any, vae: AutoencoderKL) -> StableDiffusionPipeline:

@@ -1,5 +1,6 @@
 """Draws scenes once, encodes them and keeps latents and captions on the disk."""
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +35,11 @@ class CachedLatents:
 def cache_latents(
     vae: AutoencoderKL, tokenizer: CLIPTokenizer, folder: Path, count: int, seed: int
 ) -> CachedLatents:
-    """Encode `count` scenes in shards; shards that exist are not made again."""
+    """Encode `count` scenes in shards; shards of the same encoder that exist are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
     for shard in range(max(1, count // SHARD)):
-        path = folder / f"seed{seed}-{shard:03d}.safetensors"
+        path = folder / f"{_name_encoder(vae)}-seed{seed}-{shard:03d}.safetensors"
         if not path.exists():
             save_tensors(path, _encode_shard(vae, tokenizer, (seed, shard), min(count, SHARD)), {})
             logger.info("cached %d of %d scenes", (shard + 1) * min(count, SHARD), count)
@@ -46,6 +47,15 @@ def cache_latents(
     return CachedLatents(
         *(torch.cat([part[name] for part in parts]) for name in ("latents", "input_ids"))
     )
+
+
+def _name_encoder(vae: AutoencoderKL) -> str:
+    """Return eight hex digits that change with any weight of the encoder."""
+    digest = hashlib.sha256()
+    for part in (vae.encoder, vae.quant_conv):
+        for value in part.state_dict().values():
+            digest.update(value.half().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:8]
 
 
 @torch.no_grad()

@@ -1,0 +1,86 @@
+"""The recipes of the embedded models run from end to end, in few steps."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from visionrel.artifacts import load_tensors
+from visionrel.weights.recipes import scenes, scenes_judge
+from visionrel.weights.recipes.scenes_stages.tokenizer import build_tokenizer
+from visionrel.weights.shipping import ship_model
+from visionrel.weights_manifest import load_manifest, weights_folder
+from visionrel.worlds.scenes import vocabulary
+from visionrel.worlds.scenes.reader import SceneReader
+
+
+SHORT = {"vae_steps": 1, "text_steps": 1, "cached_scenes": 40, "unet_steps": 1}
+
+
+def equal(first: Path, second: Path) -> bool:
+    one, two = load_tensors(first)[0], load_tensors(second)[0]
+    return all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("build")
+    scenes.build(scenes.BuildConfig(output_dir=folder, **SHORT))
+    return folder
+
+
+def test_the_scenes_recipe_leaves_a_stock_pipeline(built):
+    pipeline = StableDiffusionPipeline.from_pretrained(built / "scenes", dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    picture = pipeline("a cat above a dog", num_inference_steps=2, output_type="np").images[0]
+    assert picture.shape == (64, 64, 3)
+    assert pipeline.vae.config.scaling_factor != 0.18215
+
+
+def test_a_second_run_goes_on_and_changes_nothing(built):
+    name = "unet/diffusion_pytorch_model.safetensors"
+    before = (built / "scenes" / name).read_bytes()
+    scenes.build(scenes.BuildConfig(output_dir=built, **SHORT))
+    assert (built / "scenes" / name).read_bytes() == before
+    assert len(list((built / "latents").iterdir())) == 1
+
+
+def test_a_run_from_the_shipped_base_keeps_its_encoder_and_trains_the_rest(tmp_path):
+    start = weights_folder() / "scenes"
+    # The learning rate rises from 0, and float16 hides a very small change.
+    longer = {**SHORT, "vae_steps": 6, "unet_steps": 6}
+    scenes.build(scenes.BuildConfig(output_dir=tmp_path, start=start, **longer))
+    file = "vae/diffusion_pytorch_model.safetensors"
+    old, new = (load_tensors(folder / file)[0] for folder in (start, tmp_path / "scenes"))
+    same = {name for name in old if torch.equal(old[name], new[name])}
+    assert same >= {name for name in old if name.startswith(("encoder", "quant_conv"))}
+    assert not same & {"decoder.conv_in.weight", "decoder.conv_out.weight"}
+    unet = "unet/diffusion_pytorch_model.safetensors"
+    assert not equal(start / unet, tmp_path / "scenes" / unet)
+
+
+def test_the_judge_recipe_goes_on_from_the_shipped_judge(tmp_path):
+    start = weights_folder() / "scenes-judge" / "model.safetensors"
+    scenes_judge.build(scenes_judge.BuildConfig(output_dir=tmp_path, start=start, steps=2))
+    assert not equal(start, tmp_path / "model.safetensors")
+    SceneReader().load_state_dict(load_tensors(tmp_path / "model.safetensors")[0])
+
+
+def test_every_word_of_the_world_is_one_token(tmp_path):
+    tokenizer = build_tokenizer(vocabulary(), tmp_path)
+    assert all(len(tokenizer(word).input_ids) == 3 for word in vocabulary())
+    assert len(tokenizer("zebra").input_ids) > 3
+
+
+def test_shipping_forgets_the_training_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr("visionrel.weights.shipping.weights_folder", lambda: tmp_path / "weights")
+    saved = []
+    monkeypatch.setattr("visionrel.weights.shipping.save_entry", saved.append)
+    source = tmp_path / "source"
+    (source / "unet").mkdir(parents=True)
+    (source / "unet" / "config.json").write_text('{"_name_or_path": "/home/me", "width": 3}')
+    entry = ship_model(source, "toy", "visionrel weights build toy", 0, {"both": 1.0})
+    assert "/home" not in (tmp_path / "weights" / "toy" / "unet" / "config.json").read_text()
+    assert saved == [entry] and list(entry.files) == ["unet/config.json"]
+    assert "toy" not in load_manifest()
