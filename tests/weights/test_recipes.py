@@ -9,6 +9,7 @@ from diffusers import StableDiffusionPipeline
 from visionrel.artifacts import load_tensors
 from visionrel.weights.recipes import scenes, scenes_judge
 from visionrel.weights.recipes.scenes_stages.tokenizer import build_tokenizer
+from visionrel.weights.recipes.scenes_stages.unet import make_scheduler, share_cells
 from visionrel.weights.shipping import ship_model
 from visionrel.weights_manifest import load_manifest, weights_folder
 from visionrel.worlds.scenes import vocabulary
@@ -58,6 +59,19 @@ def test_a_run_from_the_shipped_base_keeps_its_encoder_and_trains_the_rest(tmp_p
     assert not same & {"decoder.conv_in.weight", "decoder.conv_out.weight"}
     unet = "unet/diffusion_pytorch_model.safetensors"
     assert not equal(start / unet, tmp_path / "scenes" / unet)
+
+
+def test_the_noise_schedule_of_the_base_ends_in_noise_alone():
+    assert make_scheduler().alphas_cumprod[-1].sqrt() < 0.01
+
+
+def test_shares_of_a_cell_belong_to_nouns_and_ground():
+    coverage = torch.zeros((1, 3, 8, 8), dtype=torch.uint8)
+    coverage[0, 0, 2, 3], coverage[0, 1, 2, 3] = 51, 102
+    shares = share_cells(torch.tensor([[4, 7, -1]]), coverage)
+    torch.testing.assert_close(shares.sum(1), torch.ones(1, 8, 8))
+    torch.testing.assert_close(shares[0, [0, 5, 8], 2, 3], torch.tensor([0.4, 0.2, 0.4]))
+    assert (shares[0, 0].sum() - 63.4).abs() < 1e-4
 
 
 def test_the_judge_recipe_goes_on_from_the_shipped_judge(tmp_path):

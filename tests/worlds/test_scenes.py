@@ -18,6 +18,7 @@ from visionrel.worlds.scenes import (
     RELATIONS,
     SceneObject,
     render,
+    render_coverage,
     sample_scene,
     unseen_pairs,
     vocabulary,
@@ -48,6 +49,18 @@ def test_objects_stand_inside_the_picture(name):
         for item in scene.objects:
             low, high = item.size / 2 - 1e-9, 1 - item.size / 2 + 1e-9
             assert low <= item.x <= high and low <= item.y <= high
+
+
+def test_coverage_counts_only_what_is_seen():
+    scene = draw_many(ALL["inside"], 1)[0]
+    both = render_coverage(scene, 8)
+    assert both.shape == (2, 8, 8)
+    assert both.min() >= 0 and both.sum(0).max() <= 1 + 1e-6
+    alone = render_coverage(replace(scene, objects=scene.objects[1:]), 8)[0]
+    np.testing.assert_array_equal(
+        both[0], render_coverage(replace(scene, objects=scene.objects[:1]), 8)[0]
+    )
+    assert both[1].sum() < 0.95 * alone.sum()
 
 
 @pytest.mark.parametrize(

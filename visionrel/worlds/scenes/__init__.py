@@ -4,7 +4,7 @@ from typing import Any
 
 from visionrel.worlds.scenes.exemplars import unseen_pairs, write_exemplars
 from visionrel.worlds.scenes.relations import HELD_OUT, NEUTRAL, RELATIONS, Relation
-from visionrel.worlds.scenes.rendering import PICTURE_SIDE, render
+from visionrel.worlds.scenes.rendering import PICTURE_SIDE, render, render_coverage
 from visionrel.worlds.scenes.sampling import DENSE, PLAIN, SceneStyle, sample_scene, vocabulary
 from visionrel.worlds.scenes.scene import GROUNDS, OBJECTS, TINTS, Scene, SceneObject
 
@@ -26,6 +26,7 @@ __all__ = [
     "SceneStyle",
     "Verdict",
     "render",
+    "render_coverage",
     "sample_scene",
     "unseen_pairs",
     "vocabulary",

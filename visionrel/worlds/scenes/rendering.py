@@ -56,12 +56,34 @@ def render(scene: Scene, side: int = PICTURE_SIDE) -> Image.Image:
     return canvas.reduce(_SUPERSAMPLE)
 
 
+def render_coverage(scene: Scene, side: int) -> np.ndarray:
+    """Return what share of each cell an object covers, `(objects, side, side)` in [0, 1].
+
+    What a nearer object hides does not count. Objects keep the order of the scene.
+    """
+    visible = np.zeros((len(scene.objects), side, side), np.float32)
+    for index, item in sorted(enumerate(scene.objects), key=lambda pair: -pair[1].depth):
+        fine = Image.new("L", (PICTURE_SIDE, PICTURE_SIDE))
+        sprite, corner = _place(item, PICTURE_SIDE)
+        fine.paste(sprite.getchannel("A"), corner)
+        covered = np.asarray(fine.resize((side, side), Image.Resampling.BOX)) / 255
+        visible *= 1 - covered
+        visible[index] = covered
+    return visible
+
+
 def _paste(canvas: Image.Image, item: SceneObject) -> None:
-    pixels = max(2, round(item.size * canvas.width))
+    sprite, corner = _place(item, canvas.width)
+    canvas.paste(sprite, corner, sprite)
+
+
+def _place(item: SceneObject, side: int) -> tuple[Image.Image, tuple[int, int]]:
+    """Return the sprite as it stands in a picture of `side` pixels, and its upper left corner."""
+    pixels = max(2, round(item.size * side))
     sprite = load_sprite(item.name, item.tint, item.flip)
     sprite = sprite.resize((pixels, pixels), Image.Resampling.BILINEAR)
     if abs(item.rotation) > 0.5:
         sprite = sprite.rotate(item.rotation, Image.Resampling.BICUBIC, expand=True)
-    left = round(item.x * canvas.width - sprite.width / 2)
-    top = round(item.y * canvas.height - sprite.height / 2)
-    canvas.paste(sprite, (left, top), sprite)
+    left = round(item.x * side - sprite.width / 2)
+    top = round(item.y * side - sprite.height / 2)
+    return sprite, (left, top)

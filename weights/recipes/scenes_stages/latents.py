@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +13,31 @@ from transformers import CLIPTokenizer
 
 from visionrel.artifacts import load_tensors, save_tensors
 from visionrel.weights.recipes.scenes_stages.tokenizer import tokenize
-from visionrel.worlds.scenes import render, sample_scene
+from visionrel.worlds.scenes import OBJECTS, Scene, render, render_coverage, sample_scene
 
 
 SHARD = 5_000
+GRID_SIDE = 8
+_MOST_OBJECTS = 3
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CachedLatents:
-    """Means of the latents `(N, C, h, w)` in float16, unscaled, and token ids `(N, L)`."""
+    """What the U-Net learns from.
+
+    Attributes:
+        latents: means of the autoencoder's latents, unscaled, `(N, C, h, w)` float16.
+        input_ids: tokens of the captions, `(N, L)`.
+        nouns: index of each object in `OBJECTS`, -1 where a scene has fewer, `(N, 3)` int8.
+        coverage: what each object covers of an 8 x 8 grid, 255 is all of a cell, `(N, 3, 8, 8)`
+            uint8.
+    """
 
     latents: Tensor
     input_ids: Tensor
+    nouns: Tensor
+    coverage: Tensor
 
     def scaling_factor(self) -> float:
         """Return the factor that gives the latents unit deviation."""
@@ -45,7 +57,10 @@ def cache_latents(
             logger.info("cached %d of %d scenes", (shard + 1) * min(count, SHARD), count)
         parts.append(load_tensors(path)[0])
     return CachedLatents(
-        *(torch.cat([part[name] for part in parts]) for name in ("latents", "input_ids"))
+        **{
+            each.name: torch.cat([part[each.name] for part in parts])
+            for each in fields(CachedLatents)
+        }
     )
 
 
@@ -63,11 +78,27 @@ def _encode_shard(
     vae: AutoencoderKL, tokenizer: CLIPTokenizer, seed: tuple[int, int], count: int
 ) -> dict[str, Tensor]:
     rng = np.random.default_rng(seed)
-    latents, captions = [], []
+    latents, captions, layouts = [], [], []
     for start in range(0, count, 100):
         drawn = [sample_scene(rng) for _ in range(min(100, count - start))]
         captions += [caption for _, caption in drawn]
+        layouts += [_describe_layout(scene) for scene, _ in drawn]
         pixels = torch.from_numpy(np.stack([np.asarray(render(scene)) for scene, _ in drawn]))
         pixels = pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
         latents.append(vae.encode(pixels).latent_dist.mean.half())
-    return {"latents": torch.cat(latents), "input_ids": tokenize(tokenizer, captions)}
+    nouns, coverage = (torch.from_numpy(np.stack(part)) for part in zip(*layouts, strict=True))
+    return {
+        "latents": torch.cat(latents),
+        "input_ids": tokenize(tokenizer, captions),
+        "nouns": nouns,
+        "coverage": coverage,
+    }
+
+
+def _describe_layout(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    nouns = np.full(_MOST_OBJECTS, -1, np.int8)
+    coverage = np.zeros((_MOST_OBJECTS, GRID_SIDE, GRID_SIDE), np.uint8)
+    count = len(scene.objects)
+    nouns[:count] = [OBJECTS.index(item.name) for item in scene.objects]
+    coverage[:count] = (255 * render_coverage(scene, GRID_SIDE)).round()
+    return nouns, coverage
