@@ -26,7 +26,7 @@ $(VENV)/.for-use: $(SETUP) | $(BIN)/python
 
 $(VENV)/.for-work: $(SETUP) | $(BIN)/python
 	@echo "Installing into $(VENV); the first time this downloads PyTorch and takes minutes."
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demos,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demos,detection,dev]'
 	@touch $@ $(VENV)/.for-use
 
 demo: $(VENV)/.for-use
