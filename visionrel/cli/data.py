@@ -1,4 +1,4 @@
-"""`data check` is a doctor for exemplar folders, `data render` draws exemplars from a world."""
+"""`data`: a doctor for exemplars and labels, pictures from the worlds, converters to COCO."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visionrel.cli.commands import Command, Group, Result
+from visionrel.cli.data_aerial import CONVERT, RENDER_AERIAL, check_labels
 from visionrel.errors import InputError
 
 
@@ -23,10 +24,16 @@ FEW_EXEMPLARS = 4
 
 @dataclass(kw_only=True)
 class CheckSettings:
-    """Which folder to look at."""
+    """What to look at."""
 
-    folder: Path
-    """Folder of pictures and text.json."""
+    path: Path
+    """Folder of pictures and text.json, or a COCO json of boxes."""
+    images_dir: Path | None = None
+    """Folder of the pictures that a COCO json names."""
+    classes: tuple[str, ...] | None = None
+    """Class names that a COCO json must have, in this order; or visdrone, uavdt, dota, aerial."""
+    conditions: Path | None = None
+    """Side file of scene conditions to check with a COCO json."""
 
 
 @dataclass(kw_only=True)
@@ -43,7 +50,26 @@ class RenderScenesSettings:
     """Decides the pictures; drawn and printed when not given."""
 
 
-def check_exemplars(settings: CheckSettings) -> Result:
+def check(settings: CheckSettings) -> Result:
+    """Reads exemplars, or labels if the path ends in .json.
+
+    Raises:
+        InputError: If anything would stop a training.
+    """
+    if settings.path.suffix.lower() == ".json":
+        return check_labels(
+            settings.path, settings.images_dir, settings.classes, settings.conditions
+        )
+    given = [name for name in ("images_dir", "classes", "conditions") if getattr(settings, name)]
+    if given:
+        raise InputError(
+            f"`{'`, `'.join(given)}` belong to labels, but {settings.path} is not a .json; name "
+            "the COCO json, or leave them out to check a folder of exemplars."
+        )
+    return check_exemplars(settings.path)
+
+
+def check_exemplars(folder: Path) -> Result:
     """Reads every picture and caption; all errors are listed at once.
 
     Raises:
@@ -51,10 +77,10 @@ def check_exemplars(settings: CheckSettings) -> Result:
     """
     from visionrel.data.exemplars import read_exemplars
 
-    exemplars = read_exemplars(settings.folder)
+    exemplars = read_exemplars(folder)
     data = _describe(exemplars)
     lines = [
-        f"{settings.folder}: {data['pictures']} pictures, {data['captions']} captions, "
+        f"{folder}: {data['pictures']} pictures, {data['captions']} captions, "
         f"sizes {', '.join(data['sizes'])}",
         *(f"warning: {warning}" for warning in data["warnings"]),
     ]
@@ -110,24 +136,26 @@ def render_scenes(settings: RenderScenesSettings) -> Result:
 
 
 DATA = Group(
-    "Check exemplar folders, draw exemplars.",
+    "Check exemplars and labels, draw pictures, convert labels.",
     lambda: {
         "check": Command(
-            "Look at every picture and caption of an exemplar folder before training.",
+            "Look at every picture, caption and box before training.",
             lambda: CheckSettings,
-            check_exemplars,
+            check,
             words_first=True,
         ),
         "render": Group(
-            "Draw exemplars from a procedural world.",
+            "Draw pictures of a procedural world.",
             lambda: {
                 "scenes": Command(
                     "Draw two-object scenes that show one relation.",
                     lambda: RenderScenesSettings,
                     render_scenes,
                     words_first=True,
-                )
+                ),
+                "aerial": RENDER_AERIAL,
             },
         ),
+        "convert": CONVERT,
     },
 )
