@@ -65,13 +65,15 @@ def test_the_noise_schedule_of_the_base_ends_in_noise_alone():
     assert make_scheduler().alphas_cumprod[-1].sqrt() < 0.01
 
 
-def test_shares_of_a_cell_belong_to_nouns_and_ground():
+def test_shares_of_a_cell_belong_to_roles_nouns_and_ground():
     coverage = torch.zeros((1, 3, 8, 8), dtype=torch.uint8)
     coverage[0, 0, 2, 3], coverage[0, 1, 2, 3] = 51, 102
-    shares = share_cells(torch.tensor([[4, 7, -1]]), coverage)
-    torch.testing.assert_close(shares.sum(1), torch.ones(1, 8, 8))
-    torch.testing.assert_close(shares[0, [0, 5, 8], 2, 3], torch.tensor([0.4, 0.2, 0.4]))
-    assert (shares[0, 0].sum() - 63.4).abs() < 1e-4
+    roles, nouns = share_cells(torch.tensor([[4, 7, -1]]), coverage)
+    for shares in (roles, nouns):
+        torch.testing.assert_close(shares.sum(1), torch.ones(1, 8, 8))
+        assert (shares[0, 0].sum() - 63.4).abs() < 1e-4
+    torch.testing.assert_close(roles[0, :, 2, 3], torch.tensor([0.4, 0.2, 0.4, 0.0]))
+    torch.testing.assert_close(nouns[0, [0, 5, 8], 2, 3], torch.tensor([0.4, 0.2, 0.4]))
 
 
 def test_the_judge_recipe_goes_on_from_the_shipped_judge(tmp_path):

@@ -33,14 +33,14 @@ class BuildConfig:
     """Folder of a base to start from, such as the shipped one; from scratch when not given."""
     vae_steps: int = 3000
     """Optimizer steps of the autoencoder, 16 pictures each. With `start`: of its decoder alone."""
-    text_steps: int = 1200
+    text_steps: int = 1500
     """Optimizer steps of the text encoder on captions, 128 each; none with `start`."""
     cached_scenes: int = 100_000
     """Scenes whose latents the U-Net learns from."""
     unet_steps: int = 8000
-    """Optimizer steps of U-Net and text encoder, 32 latents each."""
+    """Optimizer steps of the U-Net, 32 latents each."""
     unet_learning_rate: float = 8e-4
-    """Learning rate of U-Net and text encoder after the warm-up."""
+    """Learning rate of the U-Net after the warm-up."""
     unet_lr_scheduler: Literal["constant_with_warmup", "cosine"] = "constant_with_warmup"
     """Its course; `cosine` for a last run."""
     seed: int = 0
@@ -63,7 +63,7 @@ def build(config: BuildConfig) -> dict[str, Any]:
     text_encoder = _train_text_encoder(config, words)
     cache = latents.cache_latents(vae, words, folder / "latents", config.cached_scenes, config.seed)
     _train_unet(config, words, text_encoder, cache, vae)
-    return _assemble(config, words, vae)
+    return _assemble(config, words, text_encoder, vae)
 
 
 def _stage(config: BuildConfig, name: str, **settings: Any) -> TrainingConfig:
@@ -160,34 +160,36 @@ def _train_unet(
     train(DenoisingTask(unet, text_encoder, tokenizer, cache, scale), settings)
 
 
-def _assemble(config: BuildConfig, tokenizer: Any, vae: AutoencoderKL) -> dict[str, Any]:
+def _assemble(
+    config: BuildConfig, tokenizer: Any, text_encoder: CLIPTextModel, vae: AutoencoderKL
+) -> dict[str, Any]:
     """Put the parts together as a stock Stable Diffusion folder."""
     place = config.output_dir / "scenes"
     shutil.rmtree(place, ignore_errors=True)
-    pipeline = assemble(config.output_dir / "unet", tokenizer, vae)
+    pipeline = assemble(config.output_dir / "unet" / "unet", tokenizer, text_encoder, vae)
     pipeline.save_pretrained(place)
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     return {"base": str(place), "megabytes": round(size / 1e6, 1)}
 
 
-def assemble(trained: Path, tokenizer: Any, vae: AutoencoderKL) -> StableDiffusionPipeline:
-    """Join autoencoder and tokenizer with the U-Net and text encoder of a folder, float16."""
+def assemble(
+    unet: Path, tokenizer: Any, text_encoder: CLIPTextModel, vae: AutoencoderKL
+) -> StableDiffusionPipeline:
+    """Join the parts with the U-Net of a folder, float16."""
     import torch
     from diffusers import (
         DPMSolverMultistepScheduler,
         StableDiffusionPipeline,
         UNet2DConditionModel,
     )
-    from transformers import CLIPTextModel
 
     from visionrel.weights.recipes.scenes_stages.unet import make_scheduler
 
-    half = {"dtype": torch.float16}
     return StableDiffusionPipeline(
         vae=vae.half(),
-        text_encoder=CLIPTextModel.from_pretrained(trained / "text_encoder", **half),
+        text_encoder=text_encoder.half(),
         tokenizer=tokenizer,
-        unet=UNet2DConditionModel.from_pretrained(trained / "unet", **half),
+        unet=UNet2DConditionModel.from_pretrained(unet, dtype=torch.float16),
         scheduler=DPMSolverMultistepScheduler.from_config(make_scheduler().config),
         safety_checker=None,
         feature_extractor=None,

@@ -13,12 +13,22 @@ from transformers import CLIPTokenizer
 
 from visionrel.artifacts import load_tensors, save_tensors
 from visionrel.weights.recipes.scenes_stages.tokenizer import tokenize
-from visionrel.worlds.scenes import OBJECTS, Scene, render, render_coverage, sample_scene
+from visionrel.worlds.scenes import (
+    DENSE,
+    OBJECTS,
+    PLAIN,
+    Scene,
+    render,
+    render_coverage,
+    sample_scene,
+)
 
 
 SHARD = 5_000
 GRID_SIDE = 8
-_MOST_OBJECTS = 3
+MOST_OBJECTS = 3
+PLAIN_SHARE = 0.5
+"""Share of scenes with upright sprites in their own colours, as most prompts ask for."""
 logger = logging.getLogger(__name__)
 
 
@@ -80,7 +90,7 @@ def _encode_shard(
     rng = np.random.default_rng(seed)
     latents, captions, layouts = [], [], []
     for start in range(0, count, 100):
-        drawn = [sample_scene(rng) for _ in range(min(100, count - start))]
+        drawn = [_draw(rng) for _ in range(min(100, count - start))]
         captions += [caption for _, caption in drawn]
         layouts += [_describe_layout(scene) for scene, _ in drawn]
         pixels = torch.from_numpy(np.stack([np.asarray(render(scene)) for scene, _ in drawn]))
@@ -95,9 +105,13 @@ def _encode_shard(
     }
 
 
+def _draw(rng: np.random.Generator) -> tuple[Scene, str]:
+    return sample_scene(rng, style=PLAIN if rng.random() < PLAIN_SHARE else DENSE)
+
+
 def _describe_layout(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    nouns = np.full(_MOST_OBJECTS, -1, np.int8)
-    coverage = np.zeros((_MOST_OBJECTS, GRID_SIDE, GRID_SIDE), np.uint8)
+    nouns = np.full(MOST_OBJECTS, -1, np.int8)
+    coverage = np.zeros((MOST_OBJECTS, GRID_SIDE, GRID_SIDE), np.uint8)
     count = len(scene.objects)
     nouns[:count] = [OBJECTS.index(item.name) for item in scene.objects]
     coverage[:count] = (255 * render_coverage(scene, GRID_SIDE)).round()

@@ -1,4 +1,4 @@
-"""Trains the U-Net and the text encoder together on cached latents."""
+"""Trains the U-Net on cached latents, under captions that the frozen text encoder has read."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from visionrel.training import SampleRandom, Task
-from visionrel.weights.recipes.scenes_stages.latents import CachedLatents
+from visionrel.weights.recipes.scenes_stages.latents import MOST_OBJECTS, CachedLatents
 from visionrel.weights.recipes.scenes_stages.saving import save_model
 from visionrel.weights.recipes.scenes_stages.text import WIDTH
 from visionrel.weights.recipes.scenes_stages.tokenizer import tokenize
@@ -59,9 +59,14 @@ def make_scheduler() -> DDPMScheduler:
 class DenoisingTask(Task):
     """Denoise cached latents under their captions, and know which object covers which cell.
 
-    The second loss is the cross entropy between what a linear head reads from the decoder's
-    8 x 8 features and the objects' true shares of each cell. It ties words to places at every noise
-    level, where the squared error of the velocity is mostly noise. The head is not kept.
+    Two further losses are cross entropies between what linear heads read from the decoder's 8 x 8
+    features and the true shares of each cell: of the nouns, and of the roles (first, second or
+    third object of the caption). Which role stands where is what a relation says, whatever the
+    nouns. They tie words to places at every noise level, where the squared error of the velocity is
+    mostly noise. The heads are not kept.
+
+    The text encoder stays as the reading stage left it. Trained along, it forgot relations (the
+    share of the vertical offset's variance that its last token explains fell from 0.8 to 0.3).
     """
 
     def __init__(
@@ -74,12 +79,14 @@ class DenoisingTask(Task):
     ) -> None:
         super().__init__()
         self.unet = unet.to(memory_format=torch.channels_last)
-        self.text_encoder = text_encoder
+        self.text_encoder = text_encoder.eval().requires_grad_(False)
         self.cache, self.scaling_factor = cache, scaling_factor
         self.num_items = len(cache.latents)
         self.noise_scheduler = make_scheduler()
         self.empty_ids = tokenize(tokenizer, [""])[0]
-        self.layout_head = nn.Conv2d(unet.config.block_out_channels[-1], len(OBJECTS) + 1, 1)
+        features = unet.config.block_out_channels[-1]
+        self.noun_head = nn.Conv2d(features, len(OBJECTS) + 1, 1)
+        self.role_head = nn.Conv2d(features, 1 + MOST_OBJECTS, 1)
 
     def sample(self, item: int, random: SampleRandom) -> dict[str, Tensor]:
         """Draw noise, a timestep, and whether the caption is dropped."""
@@ -101,20 +108,21 @@ class DenoisingTask(Task):
         latents, noise, timesteps = batch["latents"], batch["noise"], batch["timesteps"]
         noisy = self.noise_scheduler.add_noise(latents, noise, timesteps)
         target = self.noise_scheduler.get_velocity(latents, noise, timesteps)
-        states = self.text_encoder(batch["input_ids"]).last_hidden_state
+        with torch.no_grad():
+            states = self.text_encoder(batch["input_ids"]).last_hidden_state
         noisy = noisy.contiguous(memory_format=torch.channels_last)
         with keep_output(self.unet.up_blocks[0]) as kept:
             predicted = self.unet(noisy, timesteps, states, return_dict=False)[0]
         velocity = F.mse_loss(predicted.float(), target)
-        shares = share_cells(batch["nouns"].long(), batch["coverage"])
-        layout = F.cross_entropy(self.layout_head(kept[0]).float(), shares)
-        loss = velocity + LAYOUT_WEIGHT * layout
-        return {"loss": loss, "velocity": velocity, "layout": layout}
+        roles, nouns = share_cells(batch["nouns"].long(), batch["coverage"])
+        noun_loss = F.cross_entropy(self.noun_head(kept[0]).float(), nouns)
+        role_loss = F.cross_entropy(self.role_head(kept[0]).float(), roles)
+        loss = velocity + LAYOUT_WEIGHT * (noun_loss + role_loss)
+        return {"loss": loss, "velocity": velocity, "nouns": noun_loss, "roles": role_loss}
 
     def save(self, folder: Path, weights: Mapping[str, Tensor], step: int) -> None:
-        """Write both models as Diffusers and Transformers folders, float16."""
+        """Write the U-Net as a Diffusers folder, float16."""
         save_model(self.unet, weights, "unet", folder)
-        save_model(self.text_encoder, weights, "text_encoder", folder)
 
 
 @contextmanager
@@ -128,11 +136,18 @@ def keep_output(block: nn.Module) -> Iterator[list[Tensor]]:
         hook.remove()
 
 
-def share_cells(nouns: Tensor, coverage: Tensor) -> Tensor:
-    """Return how objects and ground (index 0) share each cell, `(B, objects + 1, h, w)`, sum 1."""
-    batch, _, height, width = coverage.shape
-    shares = coverage.new_zeros((batch, len(OBJECTS) + 1, height, width), dtype=torch.float32)
-    index = (nouns + 1)[:, :, None, None].expand_as(coverage)
-    shares.scatter_add_(1, index, coverage.float() / 255)
-    shares[:, 0] = 1 - shares[:, 1:].sum(1)
-    return shares
+def share_cells(nouns: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how ground (index 0) and roles, and ground and nouns, share each cell.
+
+    Args:
+        nouns: index of each object's noun, -1 for none, `(B, roles)`.
+        coverage: share of each cell that an object covers, 255 is all, `(B, roles, h, w)` uint8.
+
+    Returns:
+        `(B, 1 + roles, h, w)` and `(B, 1 + nouns, h, w)`; both sum to 1 over the second axis.
+    """
+    covered = coverage.float() / 255
+    ground = 1 - covered.sum(1, keepdim=True)
+    shares = covered.new_zeros((len(nouns), len(OBJECTS) + 1, *coverage.shape[2:]))
+    shares.scatter_add_(1, (nouns + 1)[:, :, None, None].expand_as(coverage), covered)
+    return torch.cat([ground, covered], 1), torch.cat([ground, shares[:, 1:]], 1)
