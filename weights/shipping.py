@@ -33,7 +33,8 @@ def ship_model(
         raise InputError(f"{source} has {size} bytes; an embedded model may have {LARGEST}.")
     place = weights_folder() / name
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(source, place)
+    # Contents only: safetensors makes files that nobody else may read.
+    shutil.copytree(source, place, copy_function=shutil.copyfile)
     for config in place.rglob("config.json"):
         _forget_origin(config)
     files = hash_folder(place)

@@ -1,0 +1,140 @@
+"""The one door to text and picture encoders; only banks and pseudo labels need them.
+
+Nothing is downloaded: weights lie in a folder, a file or the Hugging Face cache.
+"""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from visionrel.artifacts import check_file
+from visionrel.errors import InputError
+
+
+CLIP = "openai/clip-vit-base-patch32"
+"""The default: CLIP ViT-B/32."""
+
+
+@dataclass(frozen=True)
+class Towers:
+    """A text encoder and, for CLIP models, the picture encoder that belongs to it.
+
+    Attributes:
+        name: What a bank says about its origin.
+        encode_text: Sentences to vectors, shape (num_sentences, dim).
+        encode_pictures: RGB pictures to vectors of the same space; None for sentence models.
+    """
+
+    name: str
+    encode_text: Callable[[Sequence[str]], Tensor]
+    encode_pictures: Callable[[Sequence[Image.Image]], Tensor] | None = None
+
+
+def load_towers(encoder: str = CLIP) -> Towers:
+    """Finds an encoder.
+
+    Args:
+        encoder: a folder, or a model in the Hugging Face cache, that Transformers opens: CLIP, or
+            a sentence model whose sentence vector is the mean of its token vectors (as
+            all-MiniLM-L6-v2); or `open_clip:ARCHITECTURE:FILE`, such as
+            `open_clip:ViT-B-32:RemoteCLIP-ViT-B-32.pt`.
+
+    Raises:
+        InputError: If there is no such model, or open_clip is not installed.
+    """
+    if encoder.startswith("open_clip:"):
+        return _load_open_clip(encoder)
+    from transformers import AutoConfig
+
+    try:
+        kind = AutoConfig.from_pretrained(encoder, local_files_only=True).model_type
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"There is no encoder {encoder!r} on this disk. Name a folder, or fetch it first: "
+            f"hf download {CLIP}; for a sentence model pass its folder."
+        ) from error
+    return _load_clip(encoder) if kind == "clip" else _load_sentence_model(encoder)
+
+
+def _load_clip(encoder: str) -> Towers:
+    from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+
+    model = CLIPModel.from_pretrained(encoder, local_files_only=True).eval()
+    tokenizer = AutoTokenizer.from_pretrained(encoder, local_files_only=True)
+    processor = AutoImageProcessor.from_pretrained(encoder, local_files_only=True)
+
+    @torch.no_grad()
+    def encode_text(sentences: Sequence[str]) -> Tensor:
+        tokens = tokenizer(list(sentences), padding=True, truncation=True, return_tensors="pt")
+        return model.text_projection(model.text_model(**tokens).pooler_output)
+
+    @torch.no_grad()
+    def encode_pictures(pictures: Sequence[Image.Image]) -> Tensor:
+        pixels = processor(list(pictures), return_tensors="pt")
+        return model.visual_projection(model.vision_model(**pixels).pooler_output)
+
+    return Towers(encoder, encode_text, encode_pictures)
+
+
+def _load_sentence_model(encoder: str) -> Towers:
+    from transformers import AutoModel, AutoTokenizer
+
+    model = AutoModel.from_pretrained(encoder, local_files_only=True).eval()
+    tokenizer = AutoTokenizer.from_pretrained(encoder, local_files_only=True)
+
+    @torch.no_grad()
+    def encode_text(sentences: Sequence[str]) -> Tensor:
+        tokens = tokenizer(list(sentences), padding=True, truncation=True, return_tensors="pt")
+        mask = tokens["attention_mask"][..., None].float()
+        states = model(**tokens).last_hidden_state
+        return (states * mask).sum(1) / mask.sum(1)
+
+    return Towers(encoder, encode_text)
+
+
+def _load_open_clip(encoder: str) -> Towers:
+    if importlib.util.find_spec("open_clip") is None:
+        raise InputError(
+            "An `open_clip:` encoder needs open_clip, which is not installed: "
+            "pip install open_clip_torch"
+        )
+    import open_clip
+
+    architecture, _, weights = encoder.removeprefix("open_clip:").partition(":")
+    if architecture not in open_clip.list_models():
+        raise InputError(
+            f"open_clip has no architecture {architecture!r}; python -c 'import open_clip; "
+            "print(open_clip.list_models())' lists them."
+        )
+    check_file(Path(weights))
+    # A pickled checkpoint is read with weights_only=True: plain tensors or nothing.
+    model, _, transform = open_clip.create_model_and_transforms(
+        architecture, pretrained=weights, weights_only=True
+    )
+    model.eval()
+    tokenizer = open_clip.get_tokenizer(architecture)
+
+    @torch.no_grad()
+    def encode_text(sentences: Sequence[str]) -> Tensor:
+        return model.encode_text(tokenizer(list(sentences)))
+
+    @torch.no_grad()
+    def encode_pictures(pictures: Sequence[Image.Image]) -> Tensor:
+        return model.encode_image(torch.stack([transform(picture) for picture in pictures]))
+
+    return Towers(f"open_clip {architecture}, {Path(weights).name}", encode_text, encode_pictures)
+
+
+def mean_direction(towers: Towers, sentences: Sequence[str]) -> Tensor:
+    """One unit vector for sentences that say the same, shape (dim,).
+
+    The vectors are scaled to unit length, averaged and scaled again, as is usual with CLIP.
+    """
+    vectors = F.normalize(towers.encode_text(sentences).float(), dim=-1)
+    return F.normalize(vectors.mean(0), dim=-1)
