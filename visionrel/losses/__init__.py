@@ -1,7 +1,20 @@
 """Losses and sampling distributions, one paper's idea per file, all pure functions."""
 
 from visionrel.losses.relation_focal import relation_focal_probabilities, sample_timesteps
+from visionrel.losses.relation_learning import relation_learning_loss
 from visionrel.losses.relation_steering import relation_steering_loss
+from visionrel.losses.scene_condition import scene_condition_loss
+from visionrel.losses.token_alignment import token_alignment_loss
+from visionrel.losses.token_relation import RelationTerms, token_relation_distillation_loss
 
 
-__all__ = ["relation_focal_probabilities", "relation_steering_loss", "sample_timesteps"]
+__all__ = [
+    "RelationTerms",
+    "relation_focal_probabilities",
+    "relation_learning_loss",
+    "relation_steering_loss",
+    "sample_timesteps",
+    "scene_condition_loss",
+    "token_alignment_loss",
+    "token_relation_distillation_loss",
+]

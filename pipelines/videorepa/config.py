@@ -1,0 +1,203 @@
+"""Settings of VideoREPA's commands; imports no PyTorch, so that `--help` is quick."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from visionrel.errors import InputError
+from visionrel.training.config import TrainingConfig
+
+
+# What the authors' command line says, and what reaches the optimizer: DeepSpeed's file wins.
+_PUBLISHED = {
+    "effective": {"adam_beta2": 0.999, "lr_scheduler": "linear", "lr_warmup_steps": 0},
+    "nominal": {"adam_beta2": 0.95, "lr_scheduler": "constant_with_warmup", "lr_warmup_steps": 100},
+}
+# VideoREPA-2B is tuned whole, VideoREPA-5B through LoRA.
+_TUNING = {
+    "full": {"learning_rate": 2e-6, "max_train_steps": 4000},
+    "lora": {"learning_rate": 1e-4, "max_train_steps": 2000},
+}
+
+
+@dataclass(kw_only=True)
+class TrainConfig(TrainingConfig):
+    """Fine-tune a CogVideoX so that its tokens relate to each other as a video encoder's do.
+
+    The defaults are the authors' settings; their effective batch of 32 is 4 on each of 8 GPUs.
+    """
+
+    train_data_dir: Path
+    """Folder of clips and their captions."""
+    output_dir: Path = Path("outputs/videorepa")
+    """Folder for checkpoints, metrics and the result: `transformer`, or a LoRA file."""
+    base: str = "motion"
+    """Base model: an embedded name, a Diffusers folder or a Hub id of CogVideoX."""
+    revision: str | None = None
+    """Commit of a Hub base; known models have a pinned one."""
+    teacher: str = "motion-teacher"
+    """Video encoder: an embedded name or a folder that Transformers saved (VideoMAE, V-JEPA 2,
+    DINOv2)."""
+    cache_dir: Path | None = None
+    """Folder for teacher tokens, latents and text states; `cache` in `output_dir` if not given."""
+
+    num_frames: int | None = None
+    """Frames per clip, 4k + 1; the base's own number when not given."""
+    height: int | None = None
+    """Height of the clips in pixels; the base's own when not given."""
+    width: int | None = None
+    """Width of the clips in pixels; the base's own when not given."""
+
+    tuning: Literal["full", "lora"] = "full"
+    """Train the whole transformer, or a LoRA on its attention."""
+    rank: int = 128
+    """Rank of the LoRA."""
+    lora_alpha: int = 64
+    """Scale of the LoRA times its rank: 64 / 128 applies it at 0.5."""
+    gradient_checkpointing: bool = False
+    """Recompute the transformer's activations in the backward pass: slower, less memory."""
+
+    alignment: Literal["relations", "tokens"] = "relations"
+    """What is distilled: token relations (VideoREPA), or tokens one by one (REPA, the control)."""
+    proj_coeff: float = 0.5
+    """Weight of the distillation; 0 is plain fine-tuning, without teacher."""
+    terms: Literal["pooled", "spatial", "temporal", "paper"] = "pooled"
+    """Which pairs of tokens count: all alike as in the authors' code, one kind, or the paper's sum
+    of both kinds."""
+    margin: float = 0.1
+    """Difference of two cosines that costs nothing."""
+    align_layer: int | None = None
+    """Block whose tokens are compared, counted from 1; 18, or the same share of a small base."""
+    head_width: int | None = None
+    """Width of the projector; 2048, or four times a small base's own."""
+
+    published: Literal["effective", "nominal"] = "effective"
+    """Optimizer settings where not given: those that took effect in the authors' runs, or those
+    that their command line names."""
+    learning_rate: float | None = None
+    """Learning rate after the warm-up; 2e-6 for the whole transformer, 1e-4 for a LoRA."""
+    max_train_steps: int | None = None
+    """Optimizer steps; 4000 for the whole transformer, 2000 for a LoRA."""
+    train_batch_size: int = 4
+    """Samples per process and micro-batch."""
+    adam_beta2: float | None = None
+    """Decay of AdamW's mean of squared gradients; decided by `published`."""
+    adam_weight_decay: float = 1e-4
+    """Decoupled weight decay."""
+    max_grad_norm: float | None = 1.0
+    """Longest gradient allowed; longer ones are scaled down."""
+    lr_scheduler: (
+        Literal[
+            "constant",
+            "constant_with_warmup",
+            "linear",
+            "cosine",
+            "cosine_with_restarts",
+            "polynomial",
+        ]
+        | None
+    ) = None
+    """Course of the learning rate; decided by `published`."""
+    lr_warmup_steps: int | None = None
+    """Optimizer steps over which the learning rate rises; decided by `published`."""
+    checkpointing_steps: int = 800
+    """Optimizer steps between checkpoints; the last step always has one."""
+
+    def __post_init__(self) -> None:
+        for name, value in (_PUBLISHED[self.published] | _TUNING[self.tuning]).items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
+        super().__post_init__()
+        problems = [
+            f"`{name}` must be at least {least}, got {value}."
+            for name, least in _AT_LEAST.items()
+            if (value := getattr(self, name)) is not None and not value >= least
+        ]
+        problems += _frame_problems(self.num_frames, 4)
+        if problems:
+            raise InputError(problems)
+
+
+_AT_LEAST = {
+    "num_frames": 5,
+    "height": 8,
+    "width": 8,
+    "rank": 1,
+    "lora_alpha": 1,
+    "proj_coeff": 0,
+    "margin": 0,
+    "align_layer": 1,
+    "head_width": 1,
+}
+
+
+def _frame_problems(frames: int | None, step: int) -> list[str]:
+    if frames is None or frames % step == 1:
+        return []
+    below = frames - (frames - 1) % step
+    return [f"`num_frames` must be {step}k + 1, got {frames}; the nearest below is {below}."]
+
+
+@dataclass(kw_only=True)
+class GenerateConfig:
+    """Draw clips with a tuned CogVideoX, or with the base alone."""
+
+    prompts: tuple[str, ...]
+    """Prompts, such as "a ball drops and bounces"."""
+    tuned: Path | None = None
+    """Output of `train videorepa`; the base alone when not given."""
+    output_dir: Path = Path("outputs/generate-videorepa")
+    """Folder for clips, previews and records."""
+    base: str = "motion"
+    """Base model: an embedded name, a Diffusers folder or a Hub id of CogVideoX."""
+    revision: str | None = None
+    """Commit of a Hub base; known models have a pinned one."""
+    num_videos: int = 1
+    """Clips per prompt; clip i has the seed `seed` + i."""
+    seed: int | None = None
+    """Seed of each prompt's first clip; drawn, printed and stored when not given."""
+    num_inference_steps: int = 50
+    """Denoising steps."""
+    guidance_scale: float = 6.0
+    """Strength of the prompt; 1 switches guidance off."""
+    use_dynamic_cfg: bool = True
+    """Let the strength of the prompt rise over the steps, as the authors do."""
+    negative_prompt: str = ""
+    """What the clips should not show."""
+    num_frames: int | None = None
+    """Frames, 8k + 1; the base's own number when not given."""
+    height: int | None = None
+    """Height in pixels; the base's own when not given."""
+    width: int | None = None
+    """Width in pixels; the base's own when not given."""
+    fps: int = 8
+    """Frames per second of the files."""
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    """Type of the weights in memory."""
+    device: str = "auto"
+    """Device: auto, cpu, cuda, cuda:0, mps."""
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"`{name}` must be at least {least}, got {value}."
+            for name, least in _GENERATE_AT_LEAST.items()
+            if (value := getattr(self, name)) is not None and not value >= least
+        ]
+        # CogVideoX decodes latent frames in twos; an even number of them gives too many frames.
+        problems += _frame_problems(self.num_frames, 8)
+        if not self.prompts or not all(prompt.strip() for prompt in self.prompts):
+            problems.append('`prompts` needs at least one prompt, and none empty: "a ball drops".')
+        if problems:
+            raise InputError(problems)
+
+
+_GENERATE_AT_LEAST = {
+    "num_videos": 1,
+    "seed": 0,
+    "num_inference_steps": 1,
+    "guidance_scale": 0,
+    "num_frames": 1,
+    "height": 8,
+    "width": 8,
+    "fps": 1,
+}

@@ -1,0 +1,151 @@
+"""Training clips and what the frozen models make of them, computed once and read from disk."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from diffusers import CogVideoXPipeline
+from torch import Tensor
+
+from visionrel.artifacts import sha256_of
+from visionrel.data.clips import load_clip, read_clips
+from visionrel.pipelines.videorepa.config import TrainConfig
+from visionrel.pipelines.videorepa.features import FeatureCache
+from visionrel.pipelines.videorepa.teachers import Teacher
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingClip:
+    """A clip as the trainer needs it.
+
+    Attributes:
+        name: For messages.
+        caption: What it shows.
+        digest: Hash of what decides its frames: the file, and which frames are cut how.
+        load: Gives the frames in [-1, 1], shape (frames, 3, height, width).
+    """
+
+    name: str
+    caption: str
+    digest: str
+    load: Callable[[], Tensor]
+
+
+def read_training_clips(config: TrainConfig) -> list[TrainingClip]:
+    """Reads and checks the clips of a settled run; every problem is listed at once."""
+    size = (config.num_frames, config.height, config.width)
+    return [
+        TrainingClip(
+            clip.path.name,
+            clip.caption,
+            f"{sha256_of(clip.path)} {size}",
+            partial(load_clip, clip.path, *size),
+        )
+        for clip in read_clips(config.train_data_dir)
+    ]
+
+
+class ClipFeatures:
+    """Latent posteriors, text states and teacher tokens of all clips.
+
+    Args:
+        cache: Where they lie.
+        clips: The clips.
+        base_digest: Names the base whose autoencoder and text encoder made them.
+        teacher_digest: Names the teacher and its grid; None leaves teacher tokens out.
+        text_length: Tokens that the transformer takes.
+    """
+
+    def __init__(
+        self,
+        cache: FeatureCache,
+        clips: Sequence[TrainingClip],
+        base_digest: str,
+        teacher_digest: str | None,
+        text_length: int,
+    ) -> None:
+        self.cache = cache
+        self.clips = clips
+        self.text_length = text_length
+        self._base = base_digest
+        self._teacher = teacher_digest
+
+    def fill(self, components: CogVideoXPipeline, teacher: Teacher | None) -> None:
+        """Computes what is missing; processes of one launch begin at different places."""
+        processes, rank = (int(os.environ.get(k, d)) for k, d in (("WORLD_SIZE", 1), ("RANK", 0)))
+        first = rank * len(self.clips) // processes
+        order = [*range(first, len(self.clips)), *range(first)]
+        for done, index in enumerate(order):
+            if self._fill_one(index, components, teacher) and (done + 1) % 100 == 0:
+                logger.info("features of %d of %d clips", done + 1, len(order))
+
+    def load(self, index: int) -> dict[str, Tensor]:
+        """`mean` and `std` of the latents, `states` of the text and, with a teacher, `tokens`."""
+        found: dict[str, Tensor] = {}
+        for path in self._paths(index).values():
+            found |= self.cache.load(path)
+        return {name: tensor.float() for name, tensor in found.items()}
+
+    def _paths(self, index: int) -> dict[str, os.PathLike]:
+        clip = self.clips[index]
+        caption = hashlib.sha256(clip.caption.encode()).hexdigest()
+        paths = {
+            "latents": self.cache.path("latents", clip=clip.digest, base=self._base),
+            "text": self.cache.path(
+                "text", caption=caption, base=self._base, length=self.text_length
+            ),
+        }
+        if self._teacher is not None:
+            paths["teacher"] = self.cache.path("teacher", clip=clip.digest, teacher=self._teacher)
+        return paths
+
+    def _fill_one(self, index: int, components: CogVideoXPipeline, teacher: Teacher | None) -> bool:
+        paths, clip = self._paths(index), self.clips[index]
+        frames: list[Tensor] = []
+
+        def load_frames() -> Tensor:
+            frames[:] = frames or [clip.load()]
+            return frames[0].to(components.device)[None]
+
+        made = self.cache.fill(paths["latents"], lambda: encode_clip(components, load_frames()))
+        made |= self.cache.fill(
+            paths["text"], lambda: encode_caption(components, clip.caption, self.text_length)
+        )
+        if teacher is not None:
+            # bfloat16 halves the file; the loss sees cosines of these, to 3 digits.
+            made |= self.cache.fill(
+                paths["teacher"], lambda: {"tokens": teacher(load_frames())[0].bfloat16()}
+            )
+        return made
+
+
+@torch.no_grad()
+def encode_clip(components: CogVideoXPipeline, frames: Tensor) -> dict[str, Tensor]:
+    """Mean and deviation of the latents' posterior, shape (latent frames, channels, h, w).
+
+    Args:
+        components: With the autoencoder.
+        frames: In [-1, 1], shape (1, frames, 3, height, width).
+    """
+    pixels = frames.to(components.vae.dtype).transpose(1, 2)
+    posterior = components.vae.encode(pixels).latent_dist
+    parts = {"mean": posterior.mean, "std": posterior.std}
+    return {name: value[0].transpose(0, 1).float() for name, value in parts.items()}
+
+
+@torch.no_grad()
+def encode_caption(components: CogVideoXPipeline, caption: str, length: int) -> dict[str, Tensor]:
+    """States of a caption, padded or cut to the length; shape (length, width)."""
+    states, _ = components.encode_prompt(
+        caption, do_classifier_free_guidance=False, max_sequence_length=length
+    )
+    return {"states": states[0]}

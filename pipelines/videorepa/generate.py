@@ -1,0 +1,129 @@
+"""Draws clips with a tuned CogVideoX and files them with their records: MP4, GIF and JSON."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from visionrel.artifacts import save_json, sha256_of
+from visionrel.bases import Base
+from visionrel.data.clips import write_gif, write_mp4
+from visionrel.pipelines.reversion.generate import choose_device
+from visionrel.pipelines.videorepa.config import GenerateConfig
+from visionrel.pipelines.videorepa.pipeline import (
+    LORA_NAME,
+    TRANSFORMER_FOLDER,
+    WEIGHTS_NAME,
+    VideoREPAPipeline,
+    load_video_components,
+    resolve_video_base,
+)
+from visionrel.records import Record, slugify
+
+
+logger = logging.getLogger(__name__)
+
+COMMAND = "generate videorepa"
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# Small clips are shown this much larger in their preview.
+_PREVIEW_HEIGHT = 192
+
+
+def generate(config: GenerateConfig) -> list[Path]:
+    """Draws every prompt and saves clips, previews and records.
+
+    The same settings give the same clips; clip i of a prompt has the seed `seed` + i.
+
+    Returns:
+        The MP4 files, prompt by prompt; GIF and JSON have the same names.
+    """
+    if config.seed is None:
+        config = replace(config, seed=secrets.randbelow(2**31))
+        logger.info("seed %d", config.seed)
+    base = resolve_video_base(config.base, config.revision)
+    pipeline = load_pipeline(config, base)
+    adapter = {str(path): sha256_of(path) for path in tuned_files(config.tuned)}
+    paths = []
+    for prompt in config.prompts:
+        for index in range(config.num_videos):
+            seed = config.seed + index
+            record = Record(COMMAND, vars(config), prompt, seed, base.describe(), adapter)
+            clip = draw(pipeline, prompt, seed, config)
+            paths.append(save_clip(clip, config.output_dir, index, record, config.fps))
+    return paths
+
+
+def load_pipeline(config: GenerateConfig, base: Base) -> VideoREPAPipeline:
+    """The base, with what was tuned in place."""
+    device = choose_device(config.device)
+    pipeline = load_video_components(base, device, _DTYPES[config.precision])
+    if config.tuned is not None:
+        pipeline.load_tuned(config.tuned)
+    pipeline.set_progress_bar_config(desc="generating", leave=False, disable=None)
+    pipeline.vae.enable_slicing()
+    return pipeline
+
+
+def tuned_files(tuned: Path | None) -> Iterator[Path]:
+    """The files that decide a tuned model."""
+    if tuned is None:
+        return
+    if tuned.is_file():
+        yield tuned
+    for name in (LORA_NAME, f"{TRANSFORMER_FOLDER}/{WEIGHTS_NAME}"):
+        if (tuned / name).is_file():
+            yield tuned / name
+
+
+def draw(pipeline: VideoREPAPipeline, prompt: str, seed: int, config: GenerateConfig) -> np.ndarray:
+    """Draws one clip, uint8 of shape (frames, height, width, 3)."""
+    frames = pipeline(
+        prompt,
+        negative_prompt=config.negative_prompt,
+        num_frames=config.num_frames,
+        height=config.height,
+        width=config.width,
+        num_inference_steps=config.num_inference_steps,
+        guidance_scale=config.guidance_scale,
+        use_dynamic_cfg=config.use_dynamic_cfg,
+        max_sequence_length=pipeline.transformer.config.max_text_seq_length,
+        generator=torch.Generator().manual_seed(seed),
+        output_type="np",
+    ).frames[0]
+    return (frames * 255).round().astype(np.uint8)
+
+
+def save_clip(clip: np.ndarray, folder: Path, index: int, record: Record, fps: int) -> Path:
+    """Saves `<index>_<slug>_seed<seed>.mp4`, a GIF to look at and the record beside it.
+
+    A name that is taken gets a counter: nothing is overwritten.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = _claim(folder, f"{index:04d}_{slugify(record.prompt)}_seed{record.seed}")
+    try:
+        write_mp4(path, clip, fps)
+        write_gif(path.with_suffix(".gif"), clip, fps, max(1, _PREVIEW_HEIGHT // clip.shape[1]))
+        save_json(path.with_suffix(".json"), record.to_json())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _claim(folder: Path, stem: str) -> Path:
+    """Creates the first free name, so that two processes never take the same one."""
+    tries = 0
+    while True:
+        path = folder / (f"{stem}_{tries}.mp4" if tries else f"{stem}.mp4")
+        tries += 1
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return path

@@ -1,0 +1,322 @@
+"""Frozen encoders whose token relations the generator learns, behind one interface.
+
+All of them take clips in [-1, 1] and give tokens in the order time, row, column.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import Dinov2Model, PreTrainedModel, VideoMAEModel, VJEPA2Model
+from transformers.models.videomae.modeling_videomae import get_sinusoid_encoding_table
+
+from visionrel.artifacts import load_json
+from visionrel.errors import InputError
+from visionrel.pipelines.videorepa.student import TokenGrid
+from visionrel.weights_manifest import digest_of, embedded_folder, hash_folder, load_manifest
+
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Clips from this height on are shrunk to a third before the teacher sees them, as the authors do.
+_LARGE, _SHRINK = 256, 3
+
+
+class Teacher(nn.Module, ABC):
+    """A frozen encoder in evaluation mode.
+
+    Args:
+        model: The encoder.
+        mean: Of red, green and blue, which the encoder was trained with.
+        std: Their deviations.
+    """
+
+    # Whether it sees frame 0 and gives one token map per latent frame.
+    sees_first_frame = False
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.model = model.eval().requires_grad_(False)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    @property
+    def width(self) -> int:
+        """Of its tokens."""
+        return self.model.config.hidden_size
+
+    @abstractmethod
+    def grid(self, frames: int, height: int, width: int) -> TokenGrid:
+        """Its token grid for clips of 4k + 1 frames."""
+
+    @abstractmethod
+    def encode(self, pixels: Tensor, grid: TokenGrid) -> Tensor:
+        """Tokens of shape (batch, grid.tokens, width) for normalised frames."""
+
+    @abstractmethod
+    def prepare(self, frames: Tensor) -> Tensor:
+        """The frames it sees, at its size."""
+
+    @torch.no_grad()
+    def forward(self, frames: Tensor) -> Tensor:
+        """Computes the tokens of clips.
+
+        Args:
+            frames: In [-1, 1], shape (batch, frames, 3, height, width), 4k + 1 frames.
+
+        Returns:
+            float32, shape (batch, grid.frames, grid.positions, width).
+        """
+        count, _, height, width = frames.shape[1:]
+        grid = self.grid(count, height, width)
+        with torch.autocast(frames.device.type, enabled=False):
+            pixels = ((self.prepare(frames) + 1) / 2 - self.mean) / self.std
+            tokens = self.encode(pixels.to(self.model.dtype), grid)
+        return tokens.float().unflatten(1, (grid.frames, grid.positions))
+
+
+class TubeletTeacher(Teacher):
+    """Sees the frames but the first, in tubelets of two, a third of the size if they are large."""
+
+    def grid(self, frames: int, height: int, width: int) -> TokenGrid:
+        """Tubelets, rows and columns."""
+        patch, tubelet = self.model.config.patch_size, self.model.config.tubelet_size
+        shrink = shrink_of(height)
+        rows, columns = (side // shrink // patch for side in (height, width))
+        found = TokenGrid((frames - 1) // tubelet, rows, columns)
+        if not found.tokens:
+            raise InputError(
+                f"Clips of {frames} frames of {height} x {width} give this teacher no token; it "
+                f"needs {tubelet + 1} frames and {patch * shrink} pixels at least."
+            )
+        return found
+
+    def prepare(self, frames: Tensor) -> Tensor:
+        """Drops frame 0, shrinks, and cuts off what fills no whole patch."""
+        config = self.model.config
+        small = shrink_frames(frames[:, 1:], shrink_of(frames.shape[-2]))
+        steps = (config.tubelet_size, config.patch_size, config.patch_size)
+        time, height, width = (
+            size // step * step
+            for size, step in zip(small.shape[1:2] + small.shape[3:], steps, strict=True)
+        )
+        return small[:, :time, :, :height, :width]
+
+
+class VideoMAETeacher(TubeletTeacher):
+    """VideoMAE and VideoMAEv2, without their final norm; the authors' default is v2-B.
+
+    Their position table is a fixed sine over all places of the training size. As in the authors'
+    code it is resized to the clip, bicubic in space and then linear in time, not computed anew.
+    """
+
+    def __init__(
+        self,
+        model: VideoMAEModel,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__(model, mean, std)
+        model.layernorm = None
+
+    @property
+    def native_grid(self) -> TokenGrid:
+        """The grid of the size that it was trained at."""
+        config = self.model.config
+        sizes = _pair(config.image_size)
+        height, width = (size // config.patch_size for size in sizes)
+        return TokenGrid(config.num_frames // config.tubelet_size, height, width)
+
+    @cached_property
+    def table(self) -> Tensor:
+        """Positions at the native grid, shape (1, tokens, width)."""
+        return get_sinusoid_encoding_table(self.native_grid.tokens, self.width)
+
+    def encode(self, pixels: Tensor, grid: TokenGrid) -> Tensor:
+        """The residual stream after the last block."""
+        embeddings = self.model.embeddings
+        embeddings.patch_embeddings.image_size = tuple(pixels.shape[-2:])
+        embeddings.position_embeddings = resize_positions(self.table, self.native_grid, grid)
+        return self.model(pixels).last_hidden_state
+
+
+class VJEPA2Teacher(TubeletTeacher):
+    """V-JEPA 2's encoder with its final norm taken out.
+
+    Transformers derives rotary positions from the square training size; here they are those of
+    the clip's own grid.
+    """
+
+    def __init__(
+        self,
+        model: VJEPA2Model,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__(model, mean, std)
+        model.encoder.layernorm = nn.Identity()
+
+    def encode(self, pixels: Tensor, grid: TokenGrid) -> Tensor:
+        """The residual stream after the last block."""
+        sides = (grid.frames, grid.height, grid.width)
+        axes = [torch.arange(side, device=pixels.device) for side in sides]
+        places = tuple(axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij"))
+        for layer in self.model.encoder.layer:
+            layer.attention.get_position_ids = lambda _x, masks=None: places
+        return self.model.encoder(pixels).last_hidden_state
+
+
+class DINOv2Teacher(Teacher):
+    """DINOv2 on single frames, pooled to the latent frames; for token alignment only (REPA)."""
+
+    sees_first_frame = True
+    # Pixels under one student token, which one patch shall cover: 8 of the autoencoder times 2.
+    cell = 16
+    # One latent frame of CogVideoX stands for this many frames after the first.
+    _stride = 4
+
+    def grid(self, frames: int, height: int, width: int) -> TokenGrid:
+        """The student's own grid: one map per latent frame."""
+        return TokenGrid((frames - 1) // self._stride + 1, height // self.cell, width // self.cell)
+
+    def prepare(self, frames: Tensor) -> Tensor:
+        """Resizes so that a patch covers a student token: 480 x 720 becomes 420 x 630."""
+        patch = self.model.config.patch_size
+        size = [side // self.cell * patch for side in frames.shape[-2:]]
+        flat = F.interpolate(frames.flatten(0, 1), size=size, mode="bicubic")
+        return flat.unflatten(0, frames.shape[:2])
+
+    def encode(self, pixels: Tensor, grid: TokenGrid) -> Tensor:
+        """Normed patch tokens; frame 0 alone, the others in means of four."""
+        states = self.model(pixels.flatten(0, 1)).last_hidden_state[:, 1:]
+        maps = states.unflatten(0, pixels.shape[:2])
+        means = maps[:, 1:].unflatten(1, (grid.frames - 1, self._stride)).mean(2)
+        return torch.cat([maps[:, :1], means], dim=1).flatten(1, 2)
+
+
+_TEACHERS: Mapping[str, tuple[type[PreTrainedModel], type[Teacher]]] = {
+    "videomae": (VideoMAEModel, VideoMAETeacher),
+    "vjepa2": (VJEPA2Model, VJEPA2Teacher),
+    "dinov2": (Dinov2Model, DINOv2Teacher),
+}
+
+
+def find_teacher(name: str) -> Path:
+    """The folder of a teacher: an embedded name, or a folder that Transformers saved.
+
+    Raises:
+        InputError: If there is none.
+    """
+    embedded = load_manifest()
+    if name in embedded:
+        return embedded_folder(name)
+    if Path(name).expanduser().is_dir():
+        return Path(name).expanduser()
+    raise InputError(
+        f"Unknown teacher {name!r}: it is no folder and none of the embedded models "
+        f"({', '.join(embedded) or 'none installed'}). Give a folder that Transformers saved."
+    )
+
+
+def load_teacher(folder: Path) -> Teacher:
+    """Loads an encoder that Transformers saved; its config says which.
+
+    Raises:
+        InputError: If it is of another kind or its weights cannot be read.
+    """
+    kind = load_json(folder / "config.json").get("model_type")
+    if kind not in _TEACHERS:
+        raise InputError(
+            f"{folder} holds a model of type {kind!r}; teachers are {', '.join(_TEACHERS)}."
+        )
+    model_class, teacher_class = _TEACHERS[kind]
+    try:
+        model, report = model_class.from_pretrained(
+            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
+        raise InputError(f"The teacher in {folder} cannot be read: {error}") from error
+    # The norm after the last block is taken out, so a file may lack it.
+    missing = [key for key in sorted(report["missing_keys"]) if not key.startswith("layernorm")]
+    if missing:
+        raise InputError(f"{missing[0]} and {len(missing) - 1} more are not in {folder}'s weights.")
+    return teacher_class(model, *_read_normalisation(folder))
+
+
+def teacher_digest(folder: Path) -> str:
+    """One sha256 over an encoder's files; it names the features made with it."""
+    return digest_of(hash_folder(folder))
+
+
+def shrink_of(height: int) -> int:
+    """By how much clips of a height are shrunk for a teacher of tubelets."""
+    return _SHRINK if height >= _LARGE else 1
+
+
+def shrink_frames(frames: Tensor, factor: int) -> Tensor:
+    """Shrinks frames, bicubic without antialiasing, as the authors do.
+
+    Where an odd factor divides the size, the kernel meets single pixels with weight 1; these are
+    picked, which gives the same bits.
+
+    Args:
+        frames: Shape (batch, frames, channels, height, width).
+        factor: Whole number.
+    """
+    if factor == 1:
+        return frames
+    height, width = frames.shape[-2:]
+    if factor % 2 and height % factor == 0 and width % factor == 0:
+        return frames[..., factor // 2 :: factor, factor // 2 :: factor]
+    flat = frames.flatten(0, 1)
+    size = (height // factor, width // factor)
+    flat = F.interpolate(flat, size=size, mode="bicubic", align_corners=False)
+    return flat.unflatten(0, frames.shape[:2])
+
+
+def resize_positions(table: Tensor, native: TokenGrid, grid: TokenGrid) -> Tensor:
+    """Resizes a position table, bicubic in each frame and then linear in time.
+
+    Args:
+        table: Shape (1, native.tokens, width).
+        native: Its grid.
+        grid: The wanted one.
+
+    Returns:
+        Shape (1, grid.tokens, width).
+    """
+    if native == grid:
+        return table
+    maps = table.unflatten(1, (native.frames, native.height, native.width))[0].permute(0, 3, 1, 2)
+    size = (grid.height, grid.width)
+    maps = F.interpolate(maps, size=size, mode="bicubic", align_corners=False)
+    volume = maps.transpose(0, 1)[None]  # 1, width, frames, rows, columns
+    size = (grid.frames, *size)
+    volume = F.interpolate(volume, size=size, mode="trilinear", align_corners=False)
+    return volume.flatten(2).mT
+
+
+def _read_normalisation(folder: Path) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and deviation from preprocessor_config.json, ImageNet's without one."""
+    path = folder / "preprocessor_config.json"
+    settings = load_json(path) if path.is_file() else {}
+    mean, std = settings.get("image_mean", IMAGENET_MEAN), settings.get("image_std", IMAGENET_STD)
+    if not (len(mean) == len(std) == 3 and all(math.isfinite(v) for v in mean) and min(std) > 0):
+        raise InputError(f"{path}: `image_mean` and `image_std` must be three numbers each.")
+    return mean, std
+
+
+def _pair(size: int | Sequence[int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else tuple(size)

@@ -1,0 +1,313 @@
+"""Fine-tunes a CogVideoX with token relations: what VideoREPA adds to the shared loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from accelerate import PartialState
+from diffusers import CogVideoXPipeline
+from diffusers.training_utils import cast_training_params
+from peft import LoraConfig
+from torch import Tensor
+
+from visionrel.artifacts import save_tensors
+from visionrel.bases import Base
+from visionrel.errors import InputError
+from visionrel.losses import token_alignment_loss, token_relation_distillation_loss
+from visionrel.pipelines.videorepa.config import TrainConfig
+from visionrel.pipelines.videorepa.dataset import ClipFeatures, TrainingClip, read_training_clips
+from visionrel.pipelines.videorepa.features import FeatureCache
+from visionrel.pipelines.videorepa.pipeline import (
+    LORA_METADATA,
+    LORA_NAME,
+    TRANSFORMER_FOLDER,
+    WEIGHTS_NAME,
+    load_video_components,
+    resolve_video_base,
+)
+from visionrel.pipelines.videorepa.student import (
+    HIDDEN_WIDTH,
+    BlockTap,
+    choose_shrink,
+    default_align_layer,
+    make_head,
+    student_grid,
+)
+from visionrel.pipelines.videorepa.teachers import (
+    Teacher,
+    find_teacher,
+    load_teacher,
+    teacher_digest,
+)
+from visionrel.training import SampleRandom, Task, TrainingResult, weight_dtype
+from visionrel.training import train as run_training
+
+
+logger = logging.getLogger(__name__)
+
+HEADS_NAME = "videorepa_heads.safetensors"
+LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+
+
+def train(
+    config: TrainConfig, *, on_step: Callable[[int, dict[str, float]], None] | None = None
+) -> TrainingResult:
+    """Tunes a base and leaves the transformer or a LoRA in the output folder.
+
+    Args:
+        config: Settings; those not given are chosen from the base.
+        on_step: Called after each optimizer step with its metrics; may raise `StopTraining`.
+    """
+    base = resolve_video_base(config.base, config.revision)
+    found = find_teacher(config.teacher) if config.proj_coeff else None
+    components = load_video_components(base)
+    config = settle(config, components)
+    clips = read_training_clips(config)
+    device = PartialState(cpu=config.device == "cpu").device
+    teacher = None if found is None else (load_teacher(found).to(device), teacher_digest(found))
+    task = VideoREPATask(config, components.to(device), clips, base, teacher)
+    return run_training(task, task.config, on_step=on_step)
+
+
+class VideoREPATask(Task):
+    """The transformer, or a LoRA on it, and the head that meets the teacher's tokens.
+
+    Autoencoder, text encoder and teacher run once over all clips before training and are not kept.
+
+    Args:
+        config: Settings.
+        components: The base in float32; its transformer is trained in place.
+        clips: The training clips, all of `config`'s size.
+        base: Where the components come from.
+        teacher: The encoder and a hash that names it; not needed with `proj_coeff` 0.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        components: CogVideoXPipeline,
+        clips: Sequence[TrainingClip],
+        base: Base,
+        teacher: tuple[Teacher, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.base = settle(config, components), base
+        self.num_items = len(clips)
+        encoder, digest = teacher if teacher and config.proj_coeff else (None, None)
+        self._check(components, encoder)
+        self.scheduler = components.scheduler
+        self.scaling_factor = components.vae.config.scaling_factor
+        self.transformer = self._prepare_transformer(components)
+        self._set_geometry(components, encoder)
+        self.features = ClipFeatures(
+            FeatureCache(self.config.cache_dir or self.config.output_dir / "cache"),
+            clips,
+            base.revision or base.digest,
+            digest and f"{digest} {self.target}",
+            self.transformer.config.max_text_seq_length,
+        )
+        self.features.fill(components, encoder)
+
+    def describe(self, item: int) -> str:
+        """The clip's name."""
+        return self.features.clips[item].name
+
+    def sample(self, item: int, random: SampleRandom) -> dict[str, Tensor]:
+        """Reads a clip's features; draws a latent, its noise and a timestep."""
+        found = self.features.load(item)
+        mean = found.pop("mean")
+        posterior = torch.randn(mean.shape, generator=random.torch)
+        latents = (mean + found.pop("std") * posterior) * self.scaling_factor
+        steps = self.scheduler.config.num_train_timesteps
+        return {
+            **found,
+            "latents": latents,
+            "noise": torch.randn(mean.shape, generator=random.torch),
+            "timestep": torch.randint(steps, (), generator=random.torch),
+        }
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Computes the diffusion loss, the distillation loss and their weighted sum."""
+        latents, noise, timesteps = batch["latents"], batch["noise"], batch["timestep"]
+        noisy = self.scheduler.add_noise(latents, noise, timesteps)
+        dtype = self.transformer.dtype
+        if self.head is not None:
+            self.tap.clear()
+        velocity = self.transformer(
+            noisy.to(dtype),
+            batch["states"].to(dtype),
+            timesteps,
+            image_rotary_emb=self._rotary(latents.device),
+            return_dict=False,
+        )[0]
+        diffusion = velocity_loss(
+            velocity, latents, noise, self.scheduler.alphas_cumprod.to(latents.device)[timesteps]
+        )
+        if self.head is None:
+            return {"loss": diffusion, "diffusion": diffusion}
+        student = self.head(self.tap.take(), self.grid, self.target)
+        distance = self._compare(student, batch["tokens"])
+        loss = diffusion + self.config.proj_coeff * distance
+        return {"loss": loss, "diffusion": diffusion, self.config.alignment: distance}
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor], step: int) -> None:
+        """Writes the transformer or its LoRA, which stock Diffusers loads, and apart the head."""
+        metadata = self._metadata(step)
+        parts = {
+            part: {
+                name.removeprefix(f"{part}."): value
+                for name, value in weights.items()
+                if name.startswith(f"{part}.")
+            }
+            for part in ("transformer", "head")
+        }
+        if self.config.tuning == "lora":
+            save_lora(folder / LORA_NAME, parts["transformer"], self.lora, metadata)
+        else:
+            self.transformer.save_config(folder / TRANSFORMER_FOLDER)
+            state = {**self.transformer.state_dict(), **parts["transformer"]}
+            save_tensors(folder / TRANSFORMER_FOLDER / WEIGHTS_NAME, state, metadata)
+        if parts["head"]:
+            save_tensors(folder / HEADS_NAME, parts["head"], metadata)
+
+    def _check(self, components: CogVideoXPipeline, encoder: Teacher | None) -> None:
+        problems = []
+        if not self.num_items:
+            problems.append(f"`train_data_dir` {self.config.train_data_dir} holds no clip.")
+        if (kind := components.scheduler.config.prediction_type) != "v_prediction":
+            problems.append(f"The base predicts {kind!r}; VideoREPA needs `v_prediction`.")
+        if components.transformer.config.patch_size_t is not None:
+            problems.append("CogVideoX 1.5 (patches in time) is not supported; use CogVideoX 1.0.")
+        if self.config.proj_coeff and encoder is None:
+            problems.append("`proj_coeff` is above 0 and there is no teacher; give `teacher`.")
+        if encoder is not None and encoder.sees_first_frame and self.config.alignment != "tokens":
+            problems.append("A teacher of single frames needs `alignment` tokens.")
+        step = components.vae_scale_factor_spatial * components.transformer.config.patch_size
+        for name in ("height", "width"):
+            if (size := getattr(self.config, name)) % step:
+                problems.append(f"`{name}` must be a multiple of {step} for this base, got {size}.")
+        if problems:
+            raise InputError(problems)
+
+    def _prepare_transformer(self, components: CogVideoXPipeline) -> torch.nn.Module:
+        transformer = components.transformer.train()
+        if self.config.gradient_checkpointing:
+            transformer.enable_gradient_checkpointing()
+        if self.config.tuning == "full":
+            return transformer.float().requires_grad_(True)
+        transformer.requires_grad_(False).to(weight_dtype(self.config.mixed_precision))
+        self.lora = LoraConfig(
+            r=self.config.rank,
+            lora_alpha=self.config.lora_alpha,
+            target_modules=list(LORA_TARGETS),
+        )
+        with torch.random.fork_rng(devices=[]):
+            if self.config.seed is not None:
+                torch.manual_seed(self.config.seed)
+            transformer.add_adapter(self.lora)
+        cast_training_params(transformer)
+        return transformer
+
+    def _set_geometry(self, components: CogVideoXPipeline, encoder: Teacher | None) -> None:
+        config, factor = self.config, components.vae_scale_factor_spatial
+        frames = (config.num_frames - 1) // components.vae_scale_factor_temporal + 1
+        sides = (config.height // factor, config.width // factor)
+        self.grid = student_grid(self.transformer, (frames, *sides))
+        self.rotary = None
+        if self.transformer.config.use_rotary_positional_embeddings:
+            self.rotary = components._prepare_rotary_positional_embeddings(
+                config.height, config.width, frames, torch.device("cpu")
+            )
+        self.head = None
+        if encoder is None:
+            return
+        if encoder.sees_first_frame:
+            encoder.cell = factor * self.transformer.config.patch_size
+        self.target = encoder.grid(config.num_frames, config.height, config.width)
+        shrink = None if encoder.sees_first_frame else choose_shrink(self.grid, self.target)
+        self.tap = BlockTap(self.transformer, config.align_layer)
+        self.head = make_head(
+            self.transformer, encoder.width, shrink, config.seed, config.head_width
+        )
+
+    def _rotary(self, device: torch.device) -> tuple[Tensor, Tensor] | None:
+        return self.rotary and tuple(part.to(device) for part in self.rotary)
+
+    def _compare(self, student: Tensor, teacher: Tensor) -> Tensor:
+        if self.config.alignment == "tokens":
+            return token_alignment_loss(student, teacher)
+        return token_relation_distillation_loss(
+            student, teacher, self.config.margin, self.config.terms
+        )
+
+    def _metadata(self, step: int) -> dict[str, str]:
+        base = {f"base_{key}": value or "" for key, value in self.base.describe().items()}
+        settings = {
+            name: str(getattr(self.config, name))
+            for name in ("tuning", "alignment", "proj_coeff", "terms", "margin", "align_layer")
+        }
+        return {
+            "method": "videorepa",
+            **base,
+            **settings,
+            "step": str(step),
+            "visionrel": version("visionrel"),
+        }
+
+
+def settle(config: TrainConfig, components: CogVideoXPipeline) -> TrainConfig:
+    """Fills what depends on the base: size of the clips, block, width of the projector."""
+    transformer = components.transformer.config
+    factor = components.vae_scale_factor_spatial
+    width = transformer.num_attention_heads * transformer.attention_head_dim
+    chosen = {
+        "num_frames": transformer.sample_frames,
+        "height": transformer.sample_height * factor,
+        "width": transformer.sample_width * factor,
+        "align_layer": default_align_layer(transformer.num_layers),
+        "head_width": min(HIDDEN_WIDTH, 4 * width),
+    }
+    missing = {name: value for name, value in chosen.items() if getattr(config, name) is None}
+    return dataclasses.replace(config, **missing)
+
+
+def velocity_loss(prediction: Tensor, latents: Tensor, noise: Tensor, alphas: Tensor) -> Tensor:
+    r"""Mean squared error of the velocity, in float32.
+
+    Equal to the authors' weighted error of the clean latents,
+    :math:`(\hat x_0 - x_0)^2 / (1 - \bar\alpha)` with
+    :math:`\hat x_0 = \sqrt{\bar\alpha} x_t - \sqrt{1 - \bar\alpha} v`, whose detour over
+    :math:`\hat x_0` loses digits where little noise was added.
+
+    Args:
+        prediction: v, shape (batch, ...).
+        latents: Clean latents, scaled.
+        noise: What was added.
+        alphas: Cumulative product at the timesteps, shape (batch,).
+    """
+    alphas = alphas.float().view(-1, *[1] * (latents.ndim - 1))
+    velocity = alphas.sqrt() * noise.float() - (1 - alphas).sqrt() * latents.float()
+    return F.mse_loss(prediction.float(), velocity)
+
+
+def save_lora(
+    path: Path, weights: Mapping[str, Tensor], lora: LoraConfig, metadata: Mapping[str, str]
+) -> None:
+    """Writes a LoRA as Diffusers does, with its rank and alpha in the header."""
+    tensors = {
+        f"transformer.{name.replace('.default.', '.')}": value for name, value in weights.items()
+    }
+    settings = {
+        "r": lora.r,
+        "lora_alpha": lora.lora_alpha,
+        "target_modules": sorted(LORA_TARGETS),
+    }
+    header = json.dumps({f"transformer.{key}": value for key, value in settings.items()})
+    save_tensors(path, tensors, {**metadata, LORA_METADATA: header})

@@ -1,0 +1,93 @@
+import json
+
+import numpy as np
+import pytest
+
+from tests.pipelines.videorepa.toys import FRAMES, SIZE, make_toy_pipeline, toy_base_folder
+from visionrel.data.clips import read_pixels
+from visionrel.errors import InputError
+from visionrel.pipelines.videorepa.config import GenerateConfig
+from visionrel.pipelines.videorepa.generate import draw, generate, load_pipeline
+from visionrel.pipelines.videorepa.pipeline import resolve_video_base
+
+
+def make_config(folder, **changes) -> GenerateConfig:
+    settings = {
+        "prompts": ("a red ball drops",),
+        "base": str(toy_base_folder()),
+        "output_dir": folder / "clips",
+        "num_inference_steps": 2,
+        "seed": 3,
+        "device": "cpu",
+    }
+    return GenerateConfig(**(settings | changes))
+
+
+def test_clips_previews_and_records(tmp_path):
+    paths = generate(make_config(tmp_path, prompts=("a red ball drops", "../a box"), num_videos=2))
+    assert [path.name for path in paths] == [
+        "0000_a-red-ball-drops_seed3.mp4",
+        "0001_a-red-ball-drops_seed4.mp4",
+        "0000_a-box_seed3.mp4",
+        "0001_a-box_seed4.mp4",
+    ]
+    clip, rate = read_pixels(paths[0])
+    assert clip.shape == (FRAMES, SIZE, SIZE, 3) and rate == pytest.approx(8)
+    record = json.loads(paths[1].with_suffix(".json").read_text())
+    assert (record["command"], record["seed"]) == ("generate videorepa", 4)
+    assert record["base"]["sha256"] and paths[0].with_suffix(".gif").stat().st_size > 0
+
+
+def test_same_settings_give_the_same_bytes_and_nothing_is_overwritten(tmp_path):
+    first, second = (generate(make_config(tmp_path))[0] for _ in "ab")
+    assert first != second and first.read_bytes() == second.read_bytes()
+
+
+def test_a_clip_does_not_depend_on_its_neighbours(tmp_path):
+    config = make_config(tmp_path)
+    pipeline = load_pipeline(config, resolve_video_base(config.base))
+    alone = draw(pipeline, "a red ball drops", 4, config)
+    draw(pipeline, "a blue box rolls", 3, config)
+    assert np.array_equal(alone, draw(pipeline, "a red ball drops", 4, config))
+    assert not np.array_equal(alone, draw(pipeline, "a red ball drops", 5, config))
+
+
+def test_length_and_size_can_be_chosen(tmp_path):
+    config = make_config(tmp_path, num_frames=17, height=16, width=24)
+    (path,) = generate(config)
+    assert read_pixels(path)[0].shape == (17, 16, 24, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompts": ()}, "`prompts` needs at least one prompt"),
+        ({"num_frames": 13}, r"`num_frames` must be 8k \+ 1, got 13; the nearest below is 9"),
+        ({"fps": 0}, "`fps` must be at least 1"),
+        ({"num_videos": 0}, "`num_videos` must be at least 1"),
+    ],
+)
+def test_bad_settings(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        make_config(tmp_path, **changes)
+
+
+def test_other_pipelines_are_refused(tmp_path):
+    (tmp_path / "model_index.json").write_text('{"unet": ["diffusers", "UNet2DConditionModel"]}')
+    with pytest.raises(InputError, match="CogVideoXTransformer3DModel is needed"):
+        resolve_video_base(str(tmp_path))
+
+
+def test_the_folder_is_a_custom_pipeline():
+    from importlib.resources import files
+
+    from diffusers import DiffusionPipeline
+
+    loaded = DiffusionPipeline.from_pretrained(
+        toy_base_folder(),
+        custom_pipeline=str(files("visionrel.pipelines.videorepa")),
+        trust_remote_code=True,
+    )
+    assert type(loaded).__name__ == "VideoREPAPipeline"
+    state = make_toy_pipeline().transformer.state_dict()
+    assert loaded.transformer.state_dict().keys() == state.keys()

@@ -1,0 +1,363 @@
+"""Video clips: written as MP4 and GIF, read from any frame rate, checked before training.
+
+A set of clips is a folder of videos with one `NAME.txt` of caption beside each, or a CSV file with
+the columns `video` and `caption`, whose videos lie beside it.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from visionrel.artifacts import atomic_write
+from visionrel.errors import InputError
+
+
+EXTENSIONS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+CAPTION_SUFFIX = ".txt"
+COLUMNS = ("video", "caption")
+
+VARIABLE = 0.2
+"""Share of the usual time between frames by which one may differ before the rate is variable."""
+
+_QUALITY = "16"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video and what is said of it.
+
+    Attributes:
+        path: the video file, known to be readable.
+        caption: what it shows.
+        frames: how many frames it has.
+        fps: mean frames per second.
+        height, width: of a frame, in pixels.
+    """
+
+    path: Path
+    caption: str
+    frames: int
+    fps: float
+    height: int
+    width: int
+
+
+def load_av() -> ModuleType:
+    """Import PyAV.
+
+    Errors:
+        InputError: it is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise InputError("video files need `av`; install it: pip install 'av>=16'") from error
+    return av
+
+
+def write_mp4(path: Path, clip: np.ndarray, fps: float = 8.0) -> None:
+    """Write an H.264 video with exactly the frames given.
+
+    Odd sides are kept: they are stored without colour subsampling, which H.264 asks even sides for.
+
+    Args:
+        path: file ending in `.mp4`.
+        clip: uint8 `(frames, height, width, 3)`.
+        fps: frames per second, above 0.
+
+    Errors:
+        InputError: another type, shape, rate or ending.
+    """
+    _check_clip(path, clip, fps, ".mp4")
+    av = load_av()
+    _, height, width, _ = clip.shape
+    with atomic_write(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream.height, stream.width = height, width
+        stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
+        stream.options = {"crf": _QUALITY}
+        for picture in clip:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def write_gif(path: Path, clip: np.ndarray, fps: float = 8.0, scale: int = 1) -> None:
+    """Write a looping GIF preview of uint8 `(frames, height, width, 3)`, enlarged `scale` times."""
+    _check_clip(path, clip, fps, ".gif")
+    pictures = [Image.fromarray(picture) for picture in clip]
+    size = (clip.shape[2] * scale, clip.shape[1] * scale)
+    pictures = [picture.resize(size, Image.Resampling.NEAREST) for picture in pictures]
+    with atomic_write(path) as temporary:
+        pictures[0].save(
+            temporary,
+            format="gif",
+            save_all=True,
+            append_images=pictures[1:],
+            # GIF counts hundredths of a second.
+            duration=round(100 / fps) * 10,
+            loop=0,
+        )
+
+
+def _check_clip(path: Path, clip: np.ndarray, fps: float, suffix: str) -> None:
+    problems = []
+    if Path(path).suffix.lower() != suffix:
+        problems.append(f"`path` is {path}; it must end in {suffix}.")
+    if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[-1] != 3 or 0 in clip.shape:
+        problems.append(
+            f"`clip` has type {clip.dtype} and shape {clip.shape}; "
+            "allowed is uint8 (frames, height, width, 3), nothing empty."
+        )
+    if not fps > 0:
+        problems.append(f"`fps` must be above 0, got {fps}.")
+    if problems:
+        raise InputError(problems)
+
+
+def frame_indices(available: int, frames: int = 49) -> list[int]:
+    """Choose frames of a clip: all and then the last again, or every so many from the start.
+
+    The stride is `available // frames` (VideoREPA's reader; the spec's section 1), so a clip a
+    little shorter than twice `frames` is used up to its middle only.
+
+    Example:
+        >>> frame_indices(5, 3), frame_indices(2, 4), frame_indices(6, 3)
+        ([0, 1, 2], [0, 1, 1, 1], [0, 2, 4])
+    """
+    if available < 1 or frames < 1:
+        raise InputError(
+            f"`available` and `frames` must be at least 1, got {available} and {frames}"
+        )
+    if available < frames:
+        return [*range(available), *[available - 1] * (frames - available)]
+    stride = available // frames
+    return list(range(0, available, stride))[:frames]
+
+
+def crop_box(height: int, width: int, ratio: float = 480 / 720) -> tuple[int, int, int, int]:
+    """Return the central box of a ratio of height to width: top, left, height, width.
+
+    Offsets are rounded half to even.
+
+    Example:
+        >>> crop_box(720, 1280), crop_box(512, 512)
+        ((0, 100, 720, 1080), (86, 0, 341, 512))
+    """
+    if height / width > ratio:
+        inner = (int(width * ratio), width)
+    else:
+        inner = (height, int(height / ratio))
+    return round((height - inner[0]) / 2), round((width - inner[1]) / 2), *inner
+
+
+def load_clip(path: Path, frames: int = 49, height: int = 480, width: int = 720) -> Tensor:
+    """Load chosen frames of a video, cropped in the middle and resized, for training.
+
+    Resizing is bilinear with aligned corners and anti-aliasing.
+
+    Returns:
+        Float32 in [-1, 1], `(frames, 3, height, width)`.
+
+    Errors:
+        InputError: the video cannot be read.
+    """
+    try:
+        pictures, _ = _decode(Path(path))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    chosen = np.stack([pictures[index] for index in frame_indices(len(pictures), frames)])
+    return resize_clip(chosen, height, width)
+
+
+def resize_clip(clip: np.ndarray, height: int, width: int) -> Tensor:
+    """Crop and resize uint8 `(frames, H, W, 3)` to float32 `(frames, 3, height, width)`."""
+    top, left, inner_height, inner_width = crop_box(*clip.shape[1:3], height / width)
+    clip = clip[:, top : top + inner_height, left : left + inner_width]
+    # frames, height, width, channels -> frames, channels, height, width
+    pixels = torch.from_numpy(np.ascontiguousarray(clip)).permute(0, 3, 1, 2).float()
+    if pixels.shape[-2:] != (height, width):
+        pixels = functional.interpolate(
+            pixels, size=(height, width), mode="bilinear", align_corners=True, antialias=True
+        )
+    return pixels / 255.0 * 2.0 - 1.0
+
+
+def read_pixels(path: Path) -> tuple[np.ndarray, float]:
+    """Read every frame of a video, uint8 `(frames, height, width, 3)`, and its mean rate.
+
+    Errors:
+        InputError: the video cannot be read.
+    """
+    try:
+        pictures, times = _decode(Path(path))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    return np.stack(pictures), _rate(times)
+
+
+def _decode(path: Path) -> tuple[list[np.ndarray], list[float]]:
+    """Decode a whole video.
+
+    Raises:
+        ValueError: It cannot be; the text says why.
+    """
+    if not path.is_file():
+        raise ValueError("the video does not exist; correct its name or remove its caption.")
+    if path.stat().st_size == 0:
+        raise ValueError("the file is empty (0 bytes); copy or download it again.")
+    av = load_av()
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError("the file has no pictures; give a video.")
+            stream = container.streams.video[0]
+            stated = stream.frames
+            decoded = list(container.decode(stream))
+            pictures = [frame.to_ndarray(format="rgb24") for frame in decoded]
+            times = [float(frame.time or 0.0) for frame in decoded]
+    except (av.FFmpegError, OSError) as error:
+        raise ValueError(
+            f"the video cannot be read ({error}); copy it again or encode it anew."
+        ) from error
+    if len(pictures) < stated:
+        raise ValueError(
+            f"the video is cut off: {len(pictures)} of {stated} frames can be read; copy it again."
+        )
+    if not pictures:
+        raise ValueError("the video holds no frame; copy it again.")
+    if len({picture.shape for picture in pictures}) > 1:
+        raise ValueError("the frames have several sizes; encode the video anew with one.")
+    return pictures, times
+
+
+def _rate(times: list[float]) -> float:
+    span = times[-1] - times[0]
+    return (len(times) - 1) / span if span > 0 else 0.0
+
+
+def read_clips(
+    source: str | Path,
+    min_frames: int = 2,
+    multiple: int = 1,
+    constant_rate: bool = True,
+) -> list[Clip]:
+    """Read and check a set of clips, in the order of their names or of the table.
+
+    Every video is decoded once. Nothing is written.
+
+    Args:
+        source: folder of videos with a `NAME.txt` beside each, or a CSV file.
+        min_frames: shorter clips are refused; a clip of one frame has no motion.
+        multiple: height and width must be multiples of this.
+        constant_rate: refuse clips whose frames are not evenly spaced in time.
+
+    Errors:
+        InputError: with every problem of every clip.
+    """
+    source = Path(source)
+    if source.is_dir():
+        entries, problems = _folder_entries(source)
+    elif source.is_file():
+        entries, problems = _table_entries(source)
+    else:
+        raise InputError(f"`source` is {source}, which does not exist; give a folder or a CSV file")
+    clips = []
+    for path, caption in entries:
+        try:
+            pictures, times = _decode(path)
+        except ValueError as error:
+            problems.append(f"{path.name}: {error}")
+            continue
+        height, width = pictures[0].shape[:2]
+        clip = Clip(path, caption, len(pictures), _rate(times), height, width)
+        found = list(_clip_problems(clip, times, min_frames, multiple, constant_rate))
+        problems.extend(f"{path.name}: {problem}" for problem in found)
+        clips.append(clip)
+    if problems:
+        raise InputError(problems)
+    return clips
+
+
+def _clip_problems(
+    clip: Clip, times: list[float], min_frames: int, multiple: int, constant_rate: bool
+) -> Iterator[str]:
+    if clip.frames == 1:
+        yield "the clip has one frame; give one that moves, or remove it."
+    elif clip.frames < min_frames:
+        yield (
+            f"the clip has {clip.frames} frames, at least {min_frames} are needed; give a longer "
+            "one or lower `min_frames`."
+        )
+    if clip.height % multiple or clip.width % multiple:
+        yield (
+            f"the clip is {clip.width} x {clip.height}, its sides must be multiples of {multiple}; "
+            "crop or scale it."
+        )
+    steps = np.diff(times)
+    if constant_rate and len(steps) > 1:
+        usual = float(np.median(steps))
+        if usual <= 0 or np.abs(steps - usual).max() > VARIABLE * usual:
+            yield (
+                f"the frame rate is variable ({steps.min():.3f} to {steps.max():.3f} s between "
+                "frames); encode it anew at a constant rate, for example with ffmpeg -vf fps=8."
+            )
+
+
+def _folder_entries(folder: Path) -> tuple[list[tuple[Path, str]], list[str]]:
+    """List the videos of a folder with their captions, and what is wrong with those."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    videos = [path for path in files if path.suffix.lower() in EXTENSIONS and path.name[0] != "."]
+    problems = [] if videos else [f"{folder} holds no video; put one of {', '.join(EXTENSIONS)}."]
+    entries = []
+    for path in videos:
+        text = path.with_suffix(CAPTION_SUFFIX)
+        caption = ""
+        if text.is_file():
+            caption = text.read_text(encoding="utf-8-sig", errors="replace").strip()
+        if not caption:
+            problems.append(f"{path.name}: no caption; write what it shows into {text.name}.")
+        entries.append((path, caption))
+    stems = {path.stem for path in videos}
+    problems.extend(
+        f"{path.name}: no video of this name; add it or remove the caption."
+        for path in files
+        if path.suffix.lower() == CAPTION_SUFFIX and path.stem not in stems
+    )
+    return entries, problems
+
+
+def _table_entries(path: Path) -> tuple[list[tuple[Path, str]], list[str]]:
+    """List the rows of a CSV file, and what is wrong with them."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        rows = csv.DictReader(file)
+        missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
+        if missing:
+            return [], [f"{path.name} has no column {' and '.join(missing)}; name it in line 1."]
+        entries, problems = [], []
+        for row in rows:
+            line, name = rows.line_num, (row["video"] or "").strip()
+            if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+                problems.append(
+                    f"{path.name}, line {line}: `video` is {name!r}; "
+                    "use a file name below the table's folder."
+                )
+                continue
+            caption = (row["caption"] or "").strip()
+            if not caption:
+                problems.append(f"{path.name}, line {line}: {name} has no caption; write one.")
+            entries.append((path.parent / name, caption))
+    if not entries and not problems:
+        problems.append(f"{path.name} lists no clip; add a row for each.")
+    return entries, problems
