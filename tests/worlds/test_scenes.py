@@ -26,6 +26,7 @@ from visionrel.worlds.scenes import (
 )
 from visionrel.worlds.scenes.depth import read_depths
 from visionrel.worlds.scenes.exemplars import exemplar_pairs
+from visionrel.worlds.scenes.fitting import fit_objects
 from visionrel.worlds.scenes.judge import Judge, judge_objects
 from visionrel.worlds.scenes.rendering import load_sprite
 
@@ -49,6 +50,21 @@ def test_objects_stand_inside_the_picture(name):
         for item in scene.objects:
             low, high = item.size / 2 - 1e-9, 1 - item.size / 2 + 1e-9
             assert low <= item.x <= high and low <= item.y <= high
+
+
+def test_fitting_mends_a_rough_reading():
+    for relation in ("above", "behind", "inside", "hugging"):
+        scene = draw_many(ALL[relation], 1)[0]
+        rough = [
+            replace(item, x=item.x + 0.02, size=item.size * 1.1, rotation=item.rotation + 9)
+            for item in scene.objects
+        ]
+        for true, read in zip(
+            scene.objects, fit_objects(np.asarray(render(scene)), rough), strict=True
+        ):
+            assert abs(true.x - read.x) < 0.015 and abs(true.y - read.y) < 0.015
+            assert abs(true.size / read.size - 1) < 0.06
+            assert abs(true.rotation - read.rotation) < 5
 
 
 def test_coverage_counts_only_what_is_seen():

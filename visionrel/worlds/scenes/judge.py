@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from visionrel.errors import InputError
 from visionrel.worlds.scenes.depth import read_depths
+from visionrel.worlds.scenes.fitting import fit_objects
 from visionrel.worlds.scenes.reader import STRIDE, SceneReader, split_pose
 from visionrel.worlds.scenes.relations import HELD_OUT, RELATIONS, Relation
 from visionrel.worlds.scenes.rendering import PICTURE_SIDE
@@ -96,7 +97,7 @@ class Judge:
             batch = images[start : start + batch_size]
             heat, pose = self.reader(_to_tensor(batch))
             found = _decode(heat.sigmoid(), pose)
-            scenes += [read_depths(image, items) for image, items in zip(batch, found, strict=True)]
+            scenes += [_sharpen(image, items) for image, items in zip(batch, found, strict=True)]
         return scenes
 
     def verdicts(
@@ -175,6 +176,12 @@ def _decode(heat: Tensor, pose: Tensor) -> list[list[SceneObject]]:
         confidence = heat[index, label, row, column].item()
         scenes[index].append(_object(label, row, column, values, confidence))
     return [sorted(scene, key=lambda item: -item.confidence) for scene in scenes]
+
+
+def _sharpen(image: np.ndarray, items: list[SceneObject]) -> list[SceneObject]:
+    """Let the drawing decide depths, then places and poses, then depths again."""
+    fitted = fit_objects(image, read_depths(image, items))
+    return read_depths(image, fitted)
 
 
 def _object(
