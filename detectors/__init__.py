@@ -1,1 +1,32 @@
-"""Relation-aware aerial detectors for MMDetection."""
+"""Relation-aware detectors as an MMDetection plugin; importing it registers everything.
+
+In a config: `custom_imports = dict(imports=["visionrel.detectors"], allow_failed_imports=False)`.
+"""
+
+import importlib.util
+
+from visionrel.errors import InputError
+
+
+def _check_mmdetection() -> None:
+    missing = [name for name in ("mmengine", "mmcv", "mmdet") if not importlib.util.find_spec(name)]
+    if missing:
+        raise InputError(
+            f"`visionrel.detectors` needs MMDetection, and {', '.join(missing)} cannot be found. "
+            "Install it: pip install 'visionrel[detection]'"
+        )
+
+
+_check_mmdetection()
+
+from visionrel.detectors.ops import register_stand_in  # noqa: E402
+
+
+# Before anything imports `mmcv.ops`, which fails without compiled ops.
+register_stand_in()
+
+from visionrel.detectors import batchformer, lango  # noqa: E402
+from visionrel.detectors.batchformer import BatchFormerLayer  # noqa: E402
+
+
+__all__ = ["BatchFormerLayer", "batchformer", "lango"]

@@ -1,4 +1,4 @@
-"""One choice of attention kernel for every Diffusers model.
+"""One choice of attention kernel for every model, and attention of plain tensors through it.
 
 xFormers is imported on CUDA only: on a CPU its import prints warnings and gains nothing.
 """
@@ -7,7 +7,8 @@ import importlib.util
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from visionrel.errors import InputError
 
@@ -52,3 +53,36 @@ def set_attention(
     else:
         model.disable_xformers_memory_efficient_attention()
     return chosen
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    dropout: float = 0.0,
+    backend: AttentionBackend = "auto",
+) -> Tensor:
+    """Computes softmax(q k^T / sqrt(D)) v with the chosen kernel.
+
+    PyTorch's own is always taken with a mask and in float64, which xFormers does not compute in.
+
+    Args:
+        query: Shape (B, heads, queries, D).
+        key: Shape (B, heads, keys, D).
+        value: Shape (B, heads, keys, D).
+        mask: True where a query may see a key; broadcasts to (B, heads, queries, keys).
+        dropout: Probability with which an attention weight is dropped; 0 outside training.
+        backend: Which kernel, see `resolve_attention`.
+
+    Returns:
+        Shape (B, heads, queries, D).
+    """
+    chosen = resolve_attention(backend, query.device)
+    if chosen == "sdpa" or mask is not None or query.dtype == torch.float64:
+        return F.scaled_dot_product_attention(query, key, value, mask, dropout)
+    from xformers.ops import memory_efficient_attention
+
+    # [B, heads, tokens, D] -> [B, tokens, heads, D]
+    query, key, value = (tensor.transpose(1, 2) for tensor in (query, key, value))
+    return memory_efficient_attention(query, key, value, p=dropout).transpose(1, 2)

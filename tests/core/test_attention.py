@@ -1,11 +1,12 @@
 import importlib.util
 import sys
+from types import ModuleType
 
 import pytest
 import torch
 
 from tests.toys import make_toy_stable_diffusion
-from visionrel.attention import resolve_attention, set_attention
+from visionrel.attention import attend, resolve_attention, set_attention
 from visionrel.errors import InputError
 
 
@@ -75,3 +76,51 @@ def test_cuda_switches_the_model(monkeypatch):
     monkeypatch.setattr("visionrel.attention.resolve_attention", lambda *args: "xformers")
     assert set_attention(Model(1, 1)) == "xformers"
     assert calls == ["xformers"]
+
+
+def tokens(dtype=torch.float64):
+    return [torch.randn(2, 3, count, 4, dtype=dtype) for count in (5, 6, 6)]
+
+
+def test_attention_is_the_softmax_of_scaled_products(device):
+    query, key, value = (tensor.to(device) for tensor in tokens())
+    weights = (query @ key.transpose(2, 3) / 2).softmax(-1)
+    torch.testing.assert_close(attend(query, key, value), weights @ value)
+
+
+def test_a_mask_says_what_may_be_seen():
+    query, key, value = tokens()
+    mask = torch.tensor([True, False, True, True, False, False])
+    seen = attend(query, key[:, :, mask], value[:, :, mask])
+    torch.testing.assert_close(attend(query, key, value, mask[None]), seen)
+
+
+def test_dropout_is_off_unless_asked_for():
+    query, key, value = tokens()
+    assert torch.equal(attend(query, key, value), attend(query, key, value))
+    assert not torch.equal(attend(query, key, value, dropout=0.5), attend(query, key, value))
+
+
+def test_xformers_gets_its_own_layout(monkeypatch):
+    calls = []
+
+    def memory_efficient_attention(query, key, value, p):
+        calls.append((query.shape, key.shape, p))
+        return query
+
+    stub = ModuleType("xformers.ops")
+    stub.memory_efficient_attention = memory_efficient_attention
+    monkeypatch.setitem(sys.modules, "xformers", ModuleType("xformers"))
+    monkeypatch.setitem(sys.modules, "xformers.ops", stub)
+    monkeypatch.setattr("visionrel.attention.resolve_attention", lambda *args: "xformers")
+    query, key, value = tokens(torch.float32)
+    assert torch.equal(attend(query, key, value, dropout=0.1), query)
+    assert calls == [((2, 5, 3, 4), (2, 6, 3, 4), 0.1)]
+    attend(query, key, value, torch.ones(5, 6, dtype=torch.bool))  # a mask: PyTorch's own
+    attend(*tokens())  # float64: PyTorch's own
+    assert len(calls) == 1
+
+
+def test_a_kernel_that_cannot_run_is_refused():
+    with pytest.raises(InputError, match="xformers needs CUDA"):
+        attend(*tokens(), backend="xformers")

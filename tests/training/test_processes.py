@@ -30,7 +30,7 @@ def launch(*command):
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout

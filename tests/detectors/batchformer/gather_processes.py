@@ -1,0 +1,58 @@
+"""Script for two processes: a gathered layer under DDP against the whole batch in one."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+
+# The packages import all of MMDetection, many seconds in each process; the layer needs none of it.
+FOLDER = Path(__file__).parents[3] / "detectors"
+for name, folder in (("detectors", FOLDER), ("detectors.batchformer", FOLDER / "batchformer")):
+    package = sys.modules[f"visionrel.{name}"] = ModuleType(f"visionrel.{name}")
+    package.__path__ = [str(folder)]
+
+from visionrel.detectors.batchformer.layer import BatchFormerLayer  # noqa: E402
+from visionrel.errors import InputError  # noqa: E402
+
+
+SIZES = (2, 3)
+
+
+def main() -> None:
+    torch.distributed.init_process_group("gloo")
+    rank = torch.distributed.get_rank()
+    torch.manual_seed(0)
+    layer = BatchFormerLayer(8, dropout=0.0, num_layers=2, gather=True).double()
+    whole = BatchFormerLayer(8, dropout=0.0, num_layers=2).double()
+    whole.load_state_dict(layer.state_dict())
+    rows = torch.randn(sum(SIZES), 4, 8, dtype=torch.float64)
+    padding = torch.rand(sum(SIZES), 4) < 0.3
+
+    own = rows.split(SIZES)[rank].clone().requires_grad_()
+    # Averages only while it lives, so it must not be a temporary.
+    parallel = DistributedDataParallel(layer)
+    output = parallel(own, padding.split(SIZES)[rank])
+    # The mean of these over the processes is the loss of the whole batch.
+    (output.pow(3).sum() * len(SIZES) / sum(SIZES)).backward()
+    rows.requires_grad_()
+    expected = whole(rows, padding)
+    (expected.pow(3).sum() / sum(SIZES)).backward()
+
+    torch.testing.assert_close(output, expected.split(SIZES)[rank])
+    # DDP averages the gradients of weights; those of inputs are summed over both losses
+    torch.testing.assert_close(own.grad, rows.grad.split(SIZES)[rank] * len(SIZES))
+    for ours, theirs in zip(layer.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    print("equal", flush=True)
+    try:
+        layer(torch.randn(2, 4 + rank, 8, dtype=torch.float64))
+    except InputError as error:
+        print("refused" if "one size on all processes" in str(error) else error, flush=True)
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
