@@ -1,0 +1,109 @@
+"""The judge of the motion world reads clips back, and is not fooled by controls."""
+
+import numpy as np
+import pytest
+
+from visionrel.errors import InputError
+from visionrel.worlds.motion import KINDS, PHYSICS, PLAIN, render_clip, sample_motion
+from visionrel.worlds.motion.judge import judge_clip, judge_reading, measure_errors
+from visionrel.worlds.motion.tracking import read_clip
+
+
+def draw(kind: str, seed: int = 0):
+    scene = sample_motion(np.random.default_rng([11, seed]), kind, style=PLAIN)[0]
+    return scene, render_clip(scene)
+
+
+@pytest.mark.parametrize("names", [tuple(KINDS)])
+def test_motions_are_affirmed_and_others_denied(names):
+    errors = measure_errors(names, clips=3, seed=5)
+    assert np.mean([error.denied for error in errors]) <= 0.04
+    assert np.mean([error.affirmed for error in errors]) <= 0.01
+    assert np.mean([error.unphysical for error in errors]) <= 0.08
+
+
+@pytest.mark.parametrize("kind", ["chase", "drop"])
+def test_paths_are_read_to_a_pixel(kind):
+    scene, clip = draw(kind)
+    reading = read_clip(clip)
+    assert set(reading.tracks) == set(scene.names)
+    for name, path in zip(scene.names, scene.trajectories(), strict=True):
+        error = np.linalg.norm(reading.tracks[name].path - path, axis=-1)
+        assert error.mean() < 1 / 48 and error.max() < 2.5 / 48
+    assert (reading.floor is not None) == (scene.floor is not None)
+    if scene.floor is not None:
+        assert reading.floor == pytest.approx((scene.floor, scene.floor), abs=0.03)
+
+
+@pytest.mark.parametrize("kind", ["chase", "orbit", *PHYSICS])
+def test_a_still_clip_neither_shows_a_motion_nor_obeys_a_law(kind):
+    scene, clip = draw(kind)
+    verdict = judge_clip(np.repeat(clip[:1], len(clip), axis=0), kind, scene.names)
+    assert not verdict.holds and not verdict.physical and verdict.physics_score == 0
+
+
+@pytest.mark.parametrize("kind", ["drop", "follow"])
+def test_teleports_and_gaps_are_noticed(kind):
+    scene, clip = draw(kind, 1)
+    ground = np.full_like(clip[0], scene.ground)
+    teleport = clip.copy()
+    teleport[7:10] = np.roll(clip[7:10], 16, axis=2)
+    assert not judge_clip(teleport, kind, scene.names).laws.continuous
+    gap = clip.copy()
+    gap[6:10] = (
+        ground
+        if scene.floor is None
+        else np.where(np.arange(48)[:, None, None] / 48 < scene.floor, ground, clip[6:10])
+    )
+    assert not judge_clip(gap, kind, scene.names).laws.lasting
+
+
+def test_a_fall_upside_down_or_backwards_or_at_constant_speed_is_not_physical():
+    scene, clip = draw("drop", 2)
+    assert judge_clip(clip, "drop", scene.names).physical
+    assert not judge_clip(clip[::-1].copy(), "drop", scene.names).physical
+    # The first fall only, played so that every frame goes equally far.
+    path = scene.trajectories(65)[0, :, 1]
+    hit = int(np.argmax(path))
+    even = np.interp(np.linspace(path[0], path[hit], 17), path[: hit + 1], np.arange(hit + 1))
+    fine = render_clip(scene, 48, 65)
+    verdict = judge_clip(fine[np.round(even).astype(int)], "drop", scene.names)
+    assert verdict.laws.falls is False
+
+
+def test_missing_objects_and_doubles_are_said():
+    scene, clip = draw("chase", 3)
+    absent = next(name for name in ("cat", "dog", "crab") if name not in scene.names)
+    verdict = judge_clip(clip, "chase", (scene.names[0], absent))
+    assert verdict.found == (True, False) and verdict.text == "object not found"
+    assert verdict.physics_score == 0
+    still, _ = sample_motion(np.random.default_rng(0), "roll", ("ball",), PLAIN)
+    rolling = render_clip(still)
+    twice = np.where(np.arange(48)[:, None, None] < 24, np.roll(rolling, -20, axis=1), rolling)
+    assert judge_clip(twice.astype(np.uint8), "roll", ("ball",)).cannot_tell
+
+
+def test_a_blurred_noisy_clip_is_still_read():
+    scene, clip = draw("chase", 4)
+    blurred = clip.astype(float)
+    for axis in (1, 2):
+        blurred = (np.roll(blurred, 1, axis) + 2 * blurred + np.roll(blurred, -1, axis)) / 4
+    noise = np.random.default_rng(0).normal(0, 6, clip.shape)
+    noisy = np.clip(blurred + noise, 0, 255).astype(np.uint8)
+    assert judge_clip(noisy, "chase", scene.names).holds
+
+
+def test_clips_of_other_sizes_and_lengths_are_read():
+    scene, _ = draw("orbit", 5)
+    assert judge_clip(render_clip(scene, 64, 25), "orbit", scene.names).holds
+
+
+def test_bad_arguments_are_refused():
+    clip = draw("chase")[1]
+    with pytest.raises(InputError, match="uint8"):
+        read_clip(clip.astype(float))
+    reading = read_clip(clip)
+    with pytest.raises(InputError, match="distinct nouns"):
+        judge_reading(reading, "chase", ("cat",))
+    with pytest.raises(InputError, match="distinct nouns"):
+        judge_reading(reading, "chase", ("cat", "unicorn"))
