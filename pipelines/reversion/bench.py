@@ -18,7 +18,7 @@ from visionrel.artifacts import save_learned_embeds
 from visionrel.bases import load_components, resolve_base
 from visionrel.errors import VisionrelError
 from visionrel.evaluation.timing import Timing, time_in_turns
-from visionrel.pipelines.reversion.config import TrainConfig
+from visionrel.pipelines.reversion.config import SMALL_BASE_GUIDANCE, TrainConfig
 from visionrel.pipelines.reversion.pipeline import ReVersionPipeline, few_step_scheduler
 from visionrel.pipelines.reversion.quickstart import (
     SHIPPED_COUNT,
@@ -29,7 +29,7 @@ from visionrel.worlds.scenes import HELD_OUT
 
 BASE = "scenes"
 PROMPT = "a cat above a dog"
-PICTURES, STEPS, GUIDANCE = 8, 20, 7.5
+PICTURES, STEPS = 8, 20
 # Stable Diffusion 1.5's token table with one token added.
 TABLE = (49409, 768)
 
@@ -49,7 +49,7 @@ def bench_against_stock(repeats: int, base: str = BASE) -> Timing:
             pictures[name] = pipeline(
                 PROMPT,
                 num_inference_steps=STEPS,
-                guidance_scale=GUIDANCE,
+                guidance_scale=SMALL_BASE_GUIDANCE,
                 num_images_per_prompt=PICTURES,
                 generator=seeds,
                 output_type="np",

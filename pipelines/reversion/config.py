@@ -122,6 +122,10 @@ _RECOMMENDED = {
 _SMALL_BASE = {"train_batch_size": 8, "gradient_accumulation_steps": 1, "max_train_steps": 200}
 
 
+SMALL_BASE_GUIDANCE = 5.0
+"""Guidance of a base below 256 pixels, where 7.5 leaves glaring colours."""
+
+
 @dataclass(kw_only=True)
 class GenerateConfig:
     """Draw pictures with learned relations."""
@@ -142,8 +146,8 @@ class GenerateConfig:
     """Seed of each prompt's first picture; drawn, printed and stored when not given."""
     num_inference_steps: int = 20
     """Denoising steps."""
-    guidance_scale: float = 7.5
-    """Strength of the prompt; 1 switches guidance off."""
+    guidance_scale: float | None = None
+    """Strength of the prompt, 1 is off; 7.5 when not given, 5 for a base below 256 pixels."""
     negative_prompt: str = ""
     """What the pictures should not show."""
     scheduler: Literal["dpm-solver++", "base"] = "dpm-solver++"

@@ -13,8 +13,9 @@ from PIL import Image
 
 from visionrel.artifacts import sha256_of
 from visionrel.bases import Base, load_components, resolve_base
+from visionrel.devices import choose_device
 from visionrel.errors import InputError
-from visionrel.pipelines.reversion.config import GenerateConfig
+from visionrel.pipelines.reversion.config import SMALL_BASE_GUIDANCE, GenerateConfig
 from visionrel.pipelines.reversion.pipeline import (
     EMBEDDINGS_NAME,
     ReVersionPipeline,
@@ -81,12 +82,15 @@ def draw(pipeline: ReVersionPipeline, prompt: str, config: GenerateConfig) -> li
         torch.Generator().manual_seed(config.seed + index) for index in range(config.num_images)
     ]
     small = pipeline.unet.config.sample_size * pipeline.vae_scale_factor < 256
+    guidance = config.guidance_scale
+    if guidance is None:
+        guidance = SMALL_BASE_GUIDANCE if small else 7.5
     drawn = pipeline(
         prompt,
         height=config.height,
         width=config.width,
         num_inference_steps=config.num_inference_steps,
-        guidance_scale=config.guidance_scale,
+        guidance_scale=guidance,
         negative_prompt=config.negative_prompt,
         num_images_per_prompt=config.num_images,
         generator=generators,
@@ -107,24 +111,6 @@ def split_relation(text: str) -> tuple[str | None, Path]:
     named = re.fullmatch(r"(<[^\s<>]+>)=(.+)", text)
     token, path = (named[1], Path(named[2])) if named else (None, Path(text))
     return token, path / EMBEDDINGS_NAME if path.is_dir() else path
-
-
-def choose_device(name: str) -> torch.device:
-    """Resolves `auto` to CUDA, Apple's MPS or the CPU, whichever is there first.
-
-    Raises:
-        InputError: If the device is unknown or not there.
-    """
-    if name == "auto":
-        there = (torch.cuda.is_available(), torch.backends.mps.is_available())
-        return torch.device("cuda" if there[0] else "mps" if there[1] else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"`device` {name!r} cannot be used ({reason}); try auto.") from error
-    return device
 
 
 def make_grid(pictures: Sequence[Image.Image]) -> Image.Image:

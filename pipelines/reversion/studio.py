@@ -15,7 +15,7 @@ from PIL import Image
 
 from visionrel.artifacts import atomic_write
 from visionrel.bases import load_components, resolve_base
-from visionrel.pipelines.reversion.config import TrainConfig
+from visionrel.pipelines.reversion.config import SMALL_BASE_GUIDANCE, TrainConfig
 from visionrel.pipelines.reversion.generate import choose_device
 from visionrel.pipelines.reversion.pipeline import (
     EMBEDDINGS_NAME,
@@ -28,7 +28,6 @@ from visionrel.worlds.scenes.judge import judge_objects
 
 
 Pair = tuple[str, str]
-GUIDANCE = 7.5
 _BATCH = 25
 
 
@@ -140,7 +139,7 @@ class Studio:
         return self.pipeline(
             list(prompts),
             num_inference_steps=reference_steps or self.steps,
-            guidance_scale=GUIDANCE,
+            guidance_scale=SMALL_BASE_GUIDANCE,
             generator=generators,
             batch_size=_BATCH,
         ).images
