@@ -7,21 +7,27 @@ from types import ModuleType
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-
-# The packages import all of MMDetection, many seconds in each process; the layer needs none of it.
-FOLDER = Path(__file__).parents[3] / "detectors"
-for name, folder in (("detectors", FOLDER), ("detectors.batchformer", FOLDER / "batchformer")):
-    package = sys.modules[f"visionrel.{name}"] = ModuleType(f"visionrel.{name}")
-    package.__path__ = [str(folder)]
-
-from visionrel.detectors.batchformer.layer import BatchFormerLayer  # noqa: E402
-from visionrel.errors import InputError  # noqa: E402
+from visionrel.errors import InputError
 
 
 SIZES = (2, 3)
 
 
+def leave_out_mmdetection() -> None:
+    """The packages import all of it, many seconds in each process; the layer needs nothing of it.
+
+    Only for a process of its own: where MMDetection is used as well, pytest's collection of
+    doctests among them, the stand-ins would take the place of the packages.
+    """
+    folder = Path(__file__).parents[3] / "detectors"
+    for name, place in (("detectors", folder), ("detectors.batchformer", folder / "batchformer")):
+        package = sys.modules[f"visionrel.{name}"] = ModuleType(f"visionrel.{name}")
+        package.__path__ = [str(place)]
+
+
 def main() -> None:
+    from visionrel.detectors.batchformer.layer import BatchFormerLayer
+
     torch.distributed.init_process_group("gloo")
     rank = torch.distributed.get_rank()
     torch.manual_seed(0)
@@ -55,4 +61,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    leave_out_mmdetection()
     main()
