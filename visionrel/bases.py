@@ -11,11 +11,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLCogVideoX,
+    CogVideoXTransformer3DModel,
+    DiffusionPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
-from transformers import CLIPTextModel
+from transformers import CLIPTextModel, T5EncoderModel
 
 from visionrel.artifacts import load_json
 from visionrel.attention import AttentionBackend, set_attention
@@ -30,11 +37,31 @@ from visionrel.weights_manifest import (
 
 # Repositories that moved: the old id is withdrawn, the weights are the same.
 ALIASES = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
-# Commits the methods were written against.
+# Commits the methods were written against; for other models none is known and `--revision` decides.
 REVISIONS = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"
 }
-_MODELS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
+Models = Mapping[str, type[torch.nn.Module]]
+"""The networks of a pipeline, by the name of their folder."""
+
+STABLE_DIFFUSION: Models = {
+    "vae": AutoencoderKL,
+    "unet": UNet2DConditionModel,
+    "text_encoder": CLIPTextModel,
+}
+"""Stable Diffusion 1 and 2."""
+
+COGVIDEOX: Models = {
+    "vae": AutoencoderKLCogVideoX,
+    "transformer": CogVideoXTransformer3DModel,
+    "text_encoder": T5EncoderModel,
+}
+"""CogVideoX, text to video."""
+
+_LAYOUTS = {"StableDiffusionPipeline": STABLE_DIFFUSION, "CogVideoXPipeline": COGVIDEOX}
+# T5's table of words is one tensor under two names.
+_SHARED = {"encoder.embed_tokens.weight"}
+_TOKENIZERS = ("tokenizer.json", "spiece.model")
 _WEIGHTS = ("diffusion_pytorch_model", "model", "pytorch_model")
 
 
@@ -66,12 +93,13 @@ class Base:
         return {"name": self.name, "sha256": self.digest}
 
 
-def resolve_base(name: str, revision: str | None = None) -> Base:
+def resolve_base(name: str, revision: str | None = None, models: Models = STABLE_DIFFUSION) -> Base:
     """Finds a base model on the disk.
 
     Args:
         name: An embedded name such as `scenes`, a Diffusers folder, or a Hub id.
         revision: Commit, branch or tag of a Hub model; known models have a pinned one.
+        models: Networks that it must have.
 
     Raises:
         InputError: If it is unknown, damaged, incomplete or not downloaded; says what to do.
@@ -90,7 +118,7 @@ def resolve_base(name: str, revision: str | None = None) -> Base:
             f"({', '.join(embedded) or 'none installed'}). Give one of these, a folder written by "
             "`save_pretrained`, or a Hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5."
         )
-    _check_complete(base)
+    _check_complete(base, models)
     return base
 
 
@@ -116,7 +144,7 @@ def _how_to_fetch(name: str, revision: str | None) -> str:
 
 
 def fetch_base(name: str, revision: str | None = None) -> Base:
-    """Downloads a Stable Diffusion model into the Hugging Face cache: safetensors only.
+    """Downloads a model into the Hugging Face cache: safetensors only.
 
     Raises:
         VisionrelError: If the network or the Hub refuses; the download continues next time.
@@ -124,36 +152,40 @@ def fetch_base(name: str, revision: str | None = None) -> Base:
     name = ALIASES.get(name, name)
     revision = revision or REVISIONS.get(name)
     try:
-        StableDiffusionPipeline.download(name, revision=revision, use_safetensors=True)
+        folder = DiffusionPipeline.download(name, revision=revision, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise VisionrelError(
             f"{name} could not be downloaded: {error}. Check the id, the network and "
             "HF_HUB_OFFLINE, then run the command again: it continues where it stopped."
         ) from error
-    return resolve_base(name, revision)
+    index = load_json(Path(folder) / "model_index.json")
+    return resolve_base(name, revision, _LAYOUTS.get(index["_class_name"], STABLE_DIFFUSION))
 
 
-def _check_complete(base: Base) -> None:
+def _check_complete(base: Base, models: Models) -> None:
     """Refuses a folder with files missing or of another pipeline; lists them all."""
     index = load_json(base.folder / "model_index.json")
     problems = []
-    for part, expected in (*_MODELS.items(), ("tokenizer", None), ("scheduler", None)):
+    for part, expected in (*models.items(), ("tokenizer", None), ("scheduler", None)):
         found = (index.get(part) or [None, None])[1]
         if found is None or (expected and found != expected.__name__):
             needed = expected.__name__ if expected else part
             problems.append(f"{base.folder} has {found} as `{part}`; {needed} is needed.")
     if problems:
-        problems.append("Give the folder of a Stable Diffusion 1 or 2 model.")
+        kinds = " or ".join(name for name, known in _LAYOUTS.items() if known is models)
+        problems.append(f"Give the folder or Hub id of a {kinds or 'pipeline with these parts'}.")
         raise InputError(problems)
-    if missing := [f"{base.folder / name} is missing." for name in _missing_files(base.folder)]:
+    if missing := [
+        f"{base.folder / name} is missing." for name in _missing_files(base.folder, models)
+    ]:
         if base.kind == "hub":
             missing.append(_how_to_fetch(base.name, base.revision))
         raise InputError(missing)
 
 
-def _missing_files(folder: Path) -> list[str]:
+def _missing_files(folder: Path, models: Models) -> list[str]:
     missing = []
-    for part in _MODELS:
+    for part in models:
         if not (folder / part / "config.json").is_file():
             missing.append(f"{part}/config.json")
         files = {path.name for path in (folder / part).glob("*")}
@@ -169,7 +201,8 @@ def _missing_files(folder: Path) -> list[str]:
             missing.append(f"{part}/{stem}.safetensors")
     if not (folder / "scheduler/scheduler_config.json").is_file():
         missing.append("scheduler/scheduler_config.json")
-    if not (folder / "tokenizer/tokenizer.json").is_file():
+    # A tokenizer is one file, here of the tokenizers package or of SentencePiece, or two of CLIP.
+    if not any((folder / "tokenizer" / name).is_file() for name in _TOKENIZERS):
         names = ("tokenizer/vocab.json", "tokenizer/merges.txt")
         missing.extend(name for name in names if not (folder / name).is_file())
     return missing
@@ -192,7 +225,9 @@ def load_components(
     Raises:
         InputError: If a weights file is damaged or belongs to another architecture.
     """
-    models = {part: _load_model(base, part, dtype) for part in _MODELS}
+    models = {
+        part: load_model(kind, base.folder / part, dtype) for part, kind in STABLE_DIFFUSION.items()
+    }
     pipeline = StableDiffusionPipeline.from_pretrained(
         base.folder, dtype=dtype, local_files_only=True, **models
     )
@@ -203,10 +238,16 @@ def load_components(
     return pipeline
 
 
-def _load_model(base: Base, part: str, dtype: torch.dtype) -> torch.nn.Module:
-    place = base.folder / part
+def load_model(
+    kind: type[torch.nn.Module], place: Path, dtype: torch.dtype = torch.float32
+) -> torch.nn.Module:
+    """Loads one network of a pipeline, in evaluation mode and without gradients.
+
+    Raises:
+        InputError: If its weights are damaged or leave a parameter at random.
+    """
     try:
-        model, report = _MODELS[part].from_pretrained(
+        model, report = kind.from_pretrained(
             place, dtype=dtype, local_files_only=True, output_loading_info=True
         )
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
@@ -221,7 +262,7 @@ def _load_model(base: Base, part: str, dtype: torch.dtype) -> torch.nn.Module:
 def _check_keys(place: Path, report: Mapping[str, Any]) -> None:
     """Refuses weights that left a parameter at random; names the first one."""
     for kind in ("mismatched_keys", "missing_keys"):
-        if keys := sorted(map(str, report.get(kind) or ())):
+        if keys := sorted({*map(str, report.get(kind) or ())} - _SHARED):
             what = "differs in shape from" if kind == "mismatched_keys" else "is not in"
             raise InputError(
                 f"{keys[0]} of {place / 'config.json'} {what} the weights beside it "

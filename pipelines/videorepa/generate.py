@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from visionrel.artifacts import save_json, sha256_of
+from visionrel.artifacts import sha256_of
 from visionrel.bases import Base
-from visionrel.data.clips import write_gif, write_mp4
-from visionrel.pipelines.reversion.generate import choose_device
+from visionrel.devices import choose_device
 from visionrel.pipelines.videorepa.config import GenerateConfig
 from visionrel.pipelines.videorepa.pipeline import (
     LORA_NAME,
@@ -24,15 +23,13 @@ from visionrel.pipelines.videorepa.pipeline import (
     load_video_components,
     resolve_video_base,
 )
-from visionrel.records import Record, slugify
+from visionrel.records import Record, save_clip
 
 
 logger = logging.getLogger(__name__)
 
 COMMAND = "generate videorepa"
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-# Small clips are shown this much larger in their preview.
-_PREVIEW_HEIGHT = 192
 
 
 def generate(config: GenerateConfig) -> list[Path]:
@@ -96,34 +93,9 @@ def draw(pipeline: VideoREPAPipeline, prompt: str, seed: int, config: GenerateCo
         generator=torch.Generator().manual_seed(seed),
         output_type="np",
     ).frames[0]
+    return to_pixels(frames)
+
+
+def to_pixels(frames: np.ndarray) -> np.ndarray:
+    """Turns frames in [0, 1] into 8-bit ones."""
     return (frames * 255).round().astype(np.uint8)
-
-
-def save_clip(clip: np.ndarray, folder: Path, index: int, record: Record, fps: int) -> Path:
-    """Saves `<index>_<slug>_seed<seed>.mp4`, a GIF to look at and the record beside it.
-
-    A name that is taken gets a counter: nothing is overwritten.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = _claim(folder, f"{index:04d}_{slugify(record.prompt)}_seed{record.seed}")
-    try:
-        write_mp4(path, clip, fps)
-        write_gif(path.with_suffix(".gif"), clip, fps, max(1, _PREVIEW_HEIGHT // clip.shape[1]))
-        save_json(path.with_suffix(".json"), record.to_json())
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return path
-
-
-def _claim(folder: Path, stem: str) -> Path:
-    """Creates the first free name, so that two processes never take the same one."""
-    tries = 0
-    while True:
-        path = folder / (f"{stem}_{tries}.mp4" if tries else f"{stem}.mp4")
-        tries += 1
-        try:
-            path.touch(exist_ok=False)
-        except FileExistsError:
-            continue
-        return path

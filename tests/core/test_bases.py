@@ -5,9 +5,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.pipelines.videorepa.toys import toy_base_folder
 from tests.toys import make_toy_stable_diffusion, toy_folder
 from visionrel import bases, weights_manifest
-from visionrel.bases import Base, fetch_base, load_components, resolve_base
+from visionrel.bases import COGVIDEOX, Base, fetch_base, load_components, resolve_base
 from visionrel.errors import InputError, VisionrelError
 from visionrel.weights_manifest import WeightsEntry, hash_folder, save_entry
 
@@ -161,6 +162,22 @@ def test_another_kind_of_pipeline_is_refused(folder):
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"model_index\.json does not exist"):
         resolve_base(str(tmp_path))
+
+
+def test_another_layout_can_be_asked_for(folder, tmp_path):
+    video = shutil.copytree(toy_base_folder(), tmp_path / "video")
+    assert resolve_base(str(video), models=COGVIDEOX).folder == video
+    with pytest.raises(InputError, match="Give the folder or Hub id of a StableDiffusionPipeline"):
+        resolve_base(str(video))
+    with pytest.raises(InputError, match="None as `transformer`; CogVideoXTransformer3DModel is"):
+        resolve_base(str(folder), models=COGVIDEOX)
+    (video / "tokenizer" / "tokenizer.json").rename(video / "tokenizer" / "spiece.model")
+    (video / "transformer" / "config.json").unlink()
+    with pytest.raises(InputError) as caught:
+        resolve_base(str(video), models=COGVIDEOX)
+    assert [problem.split()[0] for problem in caught.value.problems] == [
+        str(video / "transformer" / "config.json")
+    ]
 
 
 def test_truncated_weights_are_refused(folder):

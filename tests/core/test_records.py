@@ -3,13 +3,14 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from visionrel.errors import InputError
-from visionrel.records import Record, read_record, save_picture, slugify
+from visionrel.records import Record, read_record, save_clip, save_picture, slugify
 
 
 def make_record(prompt="cat <R> stone, größer", seed=5, **changes):
@@ -71,6 +72,23 @@ def test_a_failed_save_leaves_nothing(tmp_path):
 
     with pytest.raises(Exception, match="No space left"):
         save_picture(Broken(), tmp_path, 0, make_record())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".json"])
+def test_a_clip_has_a_preview_and_its_record_beside_it(tmp_path, suffix):
+    clip = np.zeros((3, 8, 8, 3), np.uint8)
+    paths = [save_clip(clip, tmp_path / "out", 2, make_record("a ball"), 8) for _ in range(2)]
+    assert [path.name for path in paths] == ["0002_a-ball_seed5.mp4", "0002_a-ball_seed5_1.mp4"]
+    assert read_record(paths[1].with_suffix(suffix)).seed == 5
+    paths[0].with_suffix(".json").unlink()
+    with pytest.raises(InputError, match=r"0002_a-ball_seed5\.json"):
+        read_record(paths[0].with_suffix(suffix))
+
+
+def test_a_failed_clip_leaves_nothing(tmp_path):
+    with pytest.raises(InputError, match="`clip` has type"):
+        save_clip(np.zeros((3, 8, 8)), tmp_path, 0, make_record(), 8)
     assert not list(tmp_path.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""`replay`: makes a picture again from its record and compares the two, bit for bit."""
+"""`replay`: makes a picture or clip again from its record and compares the two, bit for bit."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from visionrel.registry import Method, get_method
 
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from visionrel.records import Record
 
 
@@ -24,36 +26,45 @@ VERB = "generate"
 
 @dataclass(kw_only=True)
 class ReplaySettings:
-    """Which picture to make again."""
+    """Which picture or clip to make again."""
 
     file: Path
-    """A picture, or the .json that lies beside it."""
+    """A picture, a clip, or the .json that lies beside it."""
     output: Path | None = None
-    """Where to write the new picture; NAME_replay.png in the current folder when not given."""
+    """Where to write the new one; NAME_replay.png or .mp4 in the current folder when not given."""
 
 
 def replay(settings: ReplaySettings) -> Result:
-    """Runs the recorded command again and keeps the one picture that was asked for.
+    """Runs the recorded command again and keeps the one file that was asked for.
 
     Raises:
         InputError: If the file has no record, or the record is not of a generate command.
-        VisionrelError: If the command no longer makes such a picture.
+        VisionrelError: If the command no longer makes such a file.
     """
     from visionrel.records import read_record
 
     record = read_record(settings.file)
     method = _find_method(record, settings.file)
-    original = settings.file.with_suffix(".png")
-    target = settings.output or _free_name(Path(f"{settings.file.stem}_replay.png"))
-    if target.exists():
-        raise InputError(f"`output` {target} exists; nothing is overwritten, choose another name.")
+    if settings.output is not None and settings.output.exists():
+        raise InputError(
+            f"`output` {settings.output} exists; nothing is overwritten, choose another name."
+        )
     with tempfile.TemporaryDirectory(prefix="visionrel-replay-") as folder:
         config = replace(_read_config(method, record, settings.file), output_dir=Path(folder))
-        made = _find_twin(method.module(VERB).generate(config), record, original)
+        made, original = _find_twin(method.module(VERB).generate(config), record, settings.file)
         changes = list(_changes(record, read_record(made)))
+        target = _choose_target(settings, made.suffix)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(made, target)
     return _compare(original, target, changes)
+
+
+def _choose_target(settings: ReplaySettings, suffix: str) -> Path:
+    if settings.output is None:
+        return _free_name(Path(f"{settings.file.stem}_replay{suffix}"))
+    if settings.output.suffix.lower() != suffix:
+        raise InputError(f"`output` is {settings.output}; it must end in {suffix}.")
+    return settings.output
 
 
 def _find_method(record: Record, file: Path) -> Method:
@@ -72,8 +83,11 @@ def _read_config(method: Method, record: Record, file: Path) -> Any:
     return tyro.cli(config, args=flags, config=[tyro.conf.OmitArgPrefixes])
 
 
-def _find_twin(paths: Sequence[Path], record: Record, original: Path) -> Path:
-    """The new picture of the same prompt and seed; a sheet of several pictures has another size."""
+def _find_twin(paths: Sequence[Path], record: Record, file: Path) -> tuple[Path, Path]:
+    """The new file of the same prompt and seed, and the old one, which may be lost.
+
+    A sheet of several pictures has the prompt and seed of its first one, but another size.
+    """
     from visionrel.records import read_record
 
     twins = []
@@ -83,12 +97,14 @@ def _find_twin(paths: Sequence[Path], record: Record, original: Path) -> Path:
             twins.append(path)
     if not twins:
         raise VisionrelError(
-            f"The recorded settings no longer make a picture of {record.prompt!r} with seed "
-            f"{record.seed}; the record may have been edited."
+            f"The recorded settings no longer make a picture or clip of {record.prompt!r} with "
+            f"seed {record.seed}; the record may have been edited."
         )
-    if original.is_file():
-        twins.sort(key=lambda path: _size(path) != _size(original))
-    return twins[0]
+    original = file.with_suffix(twins[0].suffix)
+    if len(twins) > 1 and original.is_file():
+        shape = _read_values(original).shape
+        twins.sort(key=lambda path: _read_values(path).shape != shape)
+    return twins[0], original
 
 
 def _changes(old: Record, new: Record) -> Iterator[str]:
@@ -114,20 +130,24 @@ def _compare(original: Path, target: Path, changes: Sequence[str]) -> Result:
     return Result("\n".join([text, *changes]), data, ok=False)
 
 
-def _size(path: Path) -> tuple[int, int]:
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        return picture.size
-
-
 def _largest_difference(first: Path, second: Path) -> int | None:
-    """Largest difference of two pictures' 8-bit values; None if their sizes differ."""
+    """Largest difference of two files' 8-bit values; None if their sizes differ."""
     import numpy as np
-    from PIL import Image
 
-    one, two = (np.asarray(Image.open(path).convert("RGB"), np.int16) for path in (first, second))
+    one, two = (_read_values(path).astype(np.int16) for path in (first, second))
     return int(np.abs(one - two).max()) if one.shape == two.shape else None
+
+
+def _read_values(path: Path) -> np.ndarray:
+    """Values of a picture `(height, width, 3)`, or of a clip with its frames before, uint8."""
+    if path.suffix.lower() == ".png":
+        import numpy as np
+        from PIL import Image
+
+        return np.asarray(Image.open(path).convert("RGB"))
+    from visionrel.data.clips import read_pixels
+
+    return read_pixels(path)[0]
 
 
 def _free_name(path: Path) -> Path:
@@ -139,7 +159,7 @@ def _free_name(path: Path) -> Path:
 
 
 REPLAY = Command(
-    "Make a picture again from its metadata and compare the two.",
+    "Make a picture or clip again from its metadata and compare the two.",
     lambda: ReplaySettings,
     replay,
     words_first=True,

@@ -1,5 +1,15 @@
 """Readers of training data; each checks everything before training begins."""
 
+from visionrel.data.clips import (
+    Clip,
+    frame_indices,
+    load_clip,
+    read_clips,
+    read_pixels,
+    resize_clip,
+    write_gif,
+    write_mp4,
+)
 from visionrel.data.exemplars import (
     Exemplar,
     ExemplarDataset,
@@ -12,11 +22,19 @@ from visionrel.data.exemplars import (
 
 
 __all__ = [
+    "Clip",
     "Exemplar",
     "ExemplarDataset",
     "ExemplarItem",
     "fill_template",
+    "frame_indices",
+    "load_clip",
     "load_pixels",
     "open_picture",
+    "read_clips",
     "read_exemplars",
+    "read_pixels",
+    "resize_clip",
+    "write_gif",
+    "write_mp4",
 ]

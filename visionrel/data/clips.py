@@ -31,6 +31,9 @@ VARIABLE = 0.2
 """Share of the usual time between frames by which one may differ before the rate is variable."""
 
 _QUALITY = "16"
+# Where x264 looks ahead in clips of a few blocks it reads memory that nobody wrote, and equal frames
+# give unequal files.
+_REPEATABLE = "mbtree=0:bframes=0"
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def write_mp4(path: Path, clip: np.ndarray, fps: float = 8.0) -> None:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.height, stream.width = height, width
         stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
-        stream.options = {"crf": _QUALITY}
+        stream.options = {"crf": _QUALITY, "x264-params": _REPEATABLE}
         for picture in clip:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             container.mux(stream.encode(frame))
