@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import secrets
 import zipfile
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -18,7 +16,7 @@ from PIL import Image
 from visionrel.artifacts import sha256_of
 from visionrel.data import Exemplar, fill_template, open_picture, read_exemplars
 from visionrel.demos.door import gr
-from visionrel.demos.jobs import StopSwitch, shown_errors
+from visionrel.demos.jobs import StopSwitch, Watch, shown_errors
 from visionrel.demos.statements import find_statement, mark, summarize
 from visionrel.demos.uploads import write_upload
 from visionrel.errors import InputError
@@ -29,7 +27,6 @@ from visionrel.pipelines.reversion.quickstart import SHIPPED_COUNT, prepare_exem
 from visionrel.pipelines.reversion.studio import Studio
 from visionrel.pipelines.reversion.tokens import RELATION_TOKEN, fill_prompt
 from visionrel.records import Record, save_picture
-from visionrel.training import StopTraining
 from visionrel.worlds.scenes import HELD_OUT, PICTURE_SIDE
 
 
@@ -122,7 +119,7 @@ class Desk:
                 write_upload(files, captions, exemplars)
             count = len(read_exemplars(exemplars))
             progress(0, desc="opening the base")
-            watch = _Watch(self._count_steps(exemplars, steps), progress, self.switch)
+            watch = Watch(self._count_steps(exemplars, steps), progress, self.switch)
             folder = TemporaryDirectory(prefix=_FOLDER)
             file = Path(folder.name) / EMBEDDINGS_NAME
             self.studio.learn(exemplars, file, seed or 0, steps or None, {}, watch)
@@ -217,32 +214,6 @@ class Desk:
             for index, picture in enumerate(pictures)
         ]
         return paths, records[0]
-
-
-class _Watch:
-    """Shows each training step, and stops at the first one after the switch was pressed."""
-
-    def __init__(self, total: int, progress: gr.Progress, switch: StopSwitch) -> None:
-        self.total = total
-        self.progress = progress
-        self.switch = switch
-        self.step = 0
-        self.recent: deque[float] = deque(maxlen=20)
-
-    def __call__(self, step: int, metrics: dict[str, float]) -> None:
-        self.step = step
-        self.recent.append(metrics["loss"])
-        self.progress((step, self.total), desc=f"loss {fmean(self.recent):.3f}")
-        if self.switch.pressed:
-            raise StopTraining
-
-    @property
-    def text(self) -> str:
-        """What happened, as a sentence."""
-        loss = f"loss {fmean(self.recent):.3f}"
-        if self.step < self.total:
-            return f"Stopped after step {self.step} of {self.total}, {loss}."
-        return f"{self.total} steps, {loss}."
 
 
 def preview(relation: str) -> list[tuple[Image.Image, str]]:

@@ -4,7 +4,9 @@ import socket
 
 import pytest
 
+from tests.pipelines.videorepa.toys import toy_base_folder, toy_teacher_folder
 from tests.toys import toy_folder
+from visionrel.demos import videorepa_desk
 from visionrel.demos.app import build_app, serve
 from visionrel.worlds.scenes import Judge
 from visionrel.worlds.scenes.reader import SceneReader
@@ -28,7 +30,9 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def url(untrained_judge) -> str:
     """Where the app is served."""
-    app = build_app({"reversion": str(toy_folder())})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(videorepa_desk, "TEACHER", str(toy_teacher_folder()))
+        app = build_app({"reversion": str(toy_folder()), "videorepa": str(toy_base_folder())})
     serve(app, "127.0.0.1", free_port(), share=False, block=False)
     yield app.local_url
     app.close()

@@ -30,7 +30,7 @@ def test_builds_without_weights_and_opens_them_once_when_needed(monkeypatch):
 
 
 def test_one_tab_per_method_that_has_one(monkeypatch):
-    assert [method.name for method, _ in app.find_tabs()] == ["reversion"]
+    assert [method.name for method, _ in app.find_tabs()] == ["reversion", "videorepa"]
     fake = registry.Method("fake", "Draw noise.", "tests.cli.fake_method")
     monkeypatch.setattr(registry, "_methods", {"fake": fake})
     assert list(app.find_tabs()) == []
@@ -38,7 +38,9 @@ def test_one_tab_per_method_that_has_one(monkeypatch):
 
 def test_one_job_at_a_time_and_a_bounded_queue():
     built = app.build_app()
-    jobs = {fn.api_name: fn for fn in built.fns.values() if fn.api_name in ("learn", "generate")}
+    names = {"learn", "generate", "tune", "film"}
+    jobs = {fn.api_name: fn for fn in built.fns.values() if fn.api_name in names}
+    assert set(jobs) == names
     assert {(fn.concurrency_limit, fn.concurrency_id) for fn in jobs.values()} == {(1, "device")}
     assert built._queue.max_size == app.MAX_WAITING
     assert not built.analytics_enabled

@@ -97,3 +97,12 @@ def test_closing_the_page_ends_its_training(page, url):
     # Jobs run one at a time: this one waits for the training's end.
     job = Client(url, verbose=False).submit("a cat", 1, 1, api_name="/generate")
     assert job.result(timeout=SECONDS)
+
+
+def test_a_visitor_draws_a_clip_in_the_second_tab(page):
+    (_, tab) = wait_for(page, lambda: find(page, "button[role=tab]"))
+    tab.click()
+    click(page, "#film")
+    (clip, *_) = wait_for(page, lambda: find(page, "#clips img"))
+    wait_for(page, lambda: page.execute_script("return arguments[0].naturalWidth", clip) == 192)
+    assert "laws of motion" in wait_for(page, lambda: find(page, "#motion-verdict")[0].text)
