@@ -34,7 +34,7 @@ class TrainConfig(TrainingConfig):
     base: str = "motion"
     """Base model: an embedded name, a Diffusers folder or a Hub id of CogVideoX."""
     revision: str | None = None
-    """Commit of a Hub base; known models have a pinned one."""
+    """Commit of a Hub base. No commit of CogVideoX is pinned here: name one for equal weights."""
     teacher: str = "motion-teacher"
     """Video encoder: an embedded name or a folder that Transformers saved (VideoMAE, V-JEPA 2,
     DINOv2)."""
@@ -151,7 +151,7 @@ class GenerateConfig:
     base: str = "motion"
     """Base model: an embedded name, a Diffusers folder or a Hub id of CogVideoX."""
     revision: str | None = None
-    """Commit of a Hub base; known models have a pinned one."""
+    """Commit of a Hub base. No commit of CogVideoX is pinned here: name one for equal weights."""
     num_videos: int = 1
     """Clips per prompt; clip i has the seed `seed` + i."""
     seed: int | None = None
@@ -200,4 +200,67 @@ _GENERATE_AT_LEAST = {
     "height": 8,
     "width": 8,
     "fps": 1,
+}
+
+
+@dataclass(kw_only=True)
+class EvaluateConfig:
+    """Measure VideoREPA, its controls and its ablations in the motion world with the judge."""
+
+    output_dir: Path = Path("outputs/evaluate-videorepa")
+    """Folder of the finished cells, the report and its figures. A second run continues there."""
+    base: str = "motion"
+    """Base model: an embedded name or a folder of CogVideoX."""
+    teacher: str = "motion-teacher"
+    """Video encoder: an embedded name or a folder."""
+    probe: bool = False
+    """Measure only what the features of teacher and base tell of coming contacts."""
+    variants: tuple[str, ...] = ()
+    """Variants to compare; none given means all of them."""
+    seeds: int = 3
+    """Number of training seeds per variant, counted from `seed`."""
+    seed: int = 0
+    """First training seed; training clips and prompts are drawn from it as well."""
+    clips: int = 512
+    """Clips of the motion world that every variant is trained on."""
+    max_train_steps: int = 400
+    """Optimizer steps of every variant."""
+    train_batch_size: int = 8
+    """Clips per step."""
+    learning_rate: float = 1e-4
+    """Learning rate of every variant; 2e-6, the authors', is for large models."""
+    prompts: int = 102
+    """Prompts drawn and judged per cell; all spoken motions take turns."""
+    num_inference_steps: int = 25
+    """Denoising steps of the judged clips."""
+    guidance_scale: float = 3.0
+    """Strength of the prompt in the judged clips."""
+    probe_clips: int = 1500
+    """Clips of the probe, half of them to learn from."""
+    docs_dir: Path | None = None
+    """Folder of results.md and figures/ to write the section into; none writes only to
+    `output_dir`."""
+    device: str = "auto"
+    """Device: auto, cpu, cuda, cuda:0, mps."""
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"`{name}` must be at least {least}, got {value}."
+            for name, least in _EVALUATE_AT_LEAST.items()
+            if not (value := getattr(self, name)) >= least
+        ]
+        if problems:
+            raise InputError(problems)
+
+
+_EVALUATE_AT_LEAST = {
+    "seeds": 1,
+    "seed": 0,
+    "clips": 1,
+    "max_train_steps": 1,
+    "train_batch_size": 1,
+    "prompts": 1,
+    "num_inference_steps": 1,
+    "guidance_scale": 0,
+    "probe_clips": 8,
 }

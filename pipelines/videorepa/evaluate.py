@@ -1,0 +1,169 @@
+"""Measures VideoREPA, its controls and its ablations in the motion world with the judge.
+
+Every (variant, seed) is one cell on disk. All variants of a seed draw the same prompts from the
+same noise, so that differences are paired.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visionrel.data.clips import read_pixels, write_mp4
+from visionrel.evaluation import Cells, Report
+from visionrel.pipelines.videorepa.comparison import (
+    RENDERED,
+    STATIC,
+    Variant,
+    choose_variants,
+    draw_prompts,
+)
+from visionrel.pipelines.videorepa.config import EvaluateConfig
+from visionrel.pipelines.videorepa.findings import Findings, Sample, make_report
+from visionrel.pipelines.videorepa.probe import measure_probe, probe_report
+from visionrel.pipelines.videorepa.studio import Scores, Studio, write_clips
+from visionrel.pipelines.videorepa.teachers import find_teacher, load_teacher, teacher_digest
+from visionrel.worlds.motion import FRAMES_PER_SECOND, render_clip
+
+
+logger = logging.getLogger(__name__)
+
+# Clips of each first-seed cell that are kept for the report's sheet.
+KEPT = 6
+# Streams of `config.seed` that are used here.
+_CLIPS, _PROMPTS, _PROBE = 20, 21, 22
+_FREE = ("output_dir", "variants", "seeds", "docs_dir", "device", "probe", "probe_clips")
+
+
+def evaluate(config: EvaluateConfig) -> Report:
+    """Measures what is not measured yet and writes the report.
+
+    Args:
+        config: Settings; a second run with the same `output_dir` continues there.
+
+    Returns:
+        The report, also written to `output_dir` and, if asked for, into the docs.
+    """
+    choose_variants(config.variants)
+    teacher = find_teacher(config.teacher)
+    studio = Studio(config.base, config.device, config.num_inference_steps, config.guidance_scale)
+    report = _probe(config, studio, teacher) if config.probe else _Evaluation(config, studio).run()
+    report.save(config.output_dir)
+    if config.docs_dir is not None:
+        report.publish(config.docs_dir)
+    return report
+
+
+def _probe(config: EvaluateConfig, studio: Studio, teacher: Path) -> Report:
+    settings = {
+        "seed": config.seed,
+        "clips": config.probe_clips,
+        "base": studio.base.describe(),
+        "teacher": teacher_digest(teacher),
+    }
+    cells = Cells(config.output_dir / "probe", settings, 1)
+    encoder = load_teacher(teacher).to(studio.pipeline.device)
+    make = partial(
+        measure_probe, studio.pipeline, encoder, config.probe_clips, (config.seed, _PROBE)
+    )
+    return probe_report(cells.get("contacts", make), config)
+
+
+class _Evaluation:
+    """One run; `run` is its table of contents."""
+
+    def __init__(self, config: EvaluateConfig, studio: Studio) -> None:
+        self.config, self.studio = config, studio
+        self.variants = choose_variants(config.variants)
+        self.seeds = range(config.seed, config.seed + config.seeds)
+        self.prompts = draw_prompts(config.prompts, (config.seed, _PROMPTS))
+        self.texts = [prompt.text for prompt in self.prompts]
+        shape = studio.own_transformer.config
+        self.side = shape.sample_height * studio.pipeline.vae_scale_factor_spatial
+        self.frames = shape.sample_frames
+        total = len(self.seeds) * len(self.variants)
+        self.cells = Cells(config.output_dir / "cells", self._settings(), total)
+
+    def run(self) -> Report:
+        findings = Findings(
+            variants=self.variants,
+            cells={
+                (name, seed): self.cells.get(
+                    f"{name}-seed{seed}", partial(self._measure, name, variant, seed)
+                )
+                for seed in self.seeds
+                for name, variant in self.variants.items()
+            },
+            prompts=tuple(self.prompts),
+            samples=tuple(self._samples()),
+        )
+        return make_report(findings, self.config)
+
+    def _settings(self) -> dict[str, Any]:
+        """What decides a cell; more seeds and variants may join an earlier run."""
+        fixed = {key: value for key, value in asdict(self.config).items() if key not in _FREE}
+        teacher = teacher_digest(find_teacher(self.config.teacher))
+        return {**fixed, "base": self.studio.base.describe(), "teacher": teacher}
+
+    def _measure(self, name: str, variant: Variant, seed: int) -> dict[str, Any]:
+        """Scores of a variant and seed; what was trained is not kept."""
+        learned = self.config.output_dir / "learned" / f"{name}-seed{seed}"
+        if variant.settings is not None:
+            self._learn(variant, seed, learned)
+        clips = self._make_clips(name, seed, None if variant.settings is None else learned)
+        scores = Scores.of(self.studio.judge(clips, self.prompts))
+        logger.info("%s seed %d: physics %.2f", name, seed, np.mean(scores.physics))
+        if seed == self.config.seed:
+            for index, clip in enumerate(clips[:KEPT]):
+                write_mp4(self._sample_file(name, index), clip, FRAMES_PER_SECOND)
+        shutil.rmtree(learned, ignore_errors=True)
+        return asdict(scores)
+
+    def _learn(self, variant: Variant, seed: int, learned: Path) -> None:
+        config = self.config
+        clips = write_clips(
+            config.output_dir / "clips",
+            config.clips,
+            (config.seed, _CLIPS),
+            self.side,
+            self.frames,
+        )
+        settings = dict(variant.settings)
+        if settings.get("align_layer") == -1:
+            settings["align_layer"] = self.studio.num_layers
+        shared = {
+            "teacher": config.teacher,
+            "cache_dir": config.output_dir / "cache",
+            "seed": seed,
+            "max_train_steps": config.max_train_steps,
+            "train_batch_size": config.train_batch_size,
+            "learning_rate": config.learning_rate,
+        }
+        self.studio.learn(clips, learned, {**shared, **settings})
+
+    def _make_clips(self, name: str, seed: int, tuned: Path | None) -> list[np.ndarray]:
+        if name == RENDERED:
+            return [render_clip(prompt.scene, self.side, self.frames) for prompt in self.prompts]
+        self.studio.use(tuned)
+        clips = self.studio.draw(self.texts, seed)
+        if name == STATIC:
+            clips = [np.repeat(clip[:1], len(clip), axis=0) for clip in clips]
+        return clips
+
+    def _sample_file(self, name: str, index: int) -> Path:
+        return self.config.output_dir / "samples" / f"{name}-{index}.mp4"
+
+    def _samples(self) -> Iterator[Sample]:
+        """Variant, prompt number and clip, where they are kept."""
+        for name in self.variants:
+            for index in range(min(KEPT, len(self.prompts))):
+                file = self._sample_file(name, index)
+                if file.is_file():
+                    yield name, index, read_pixels(file)[0]

@@ -1,0 +1,163 @@
+"""Trains, draws and judges in one process; the evaluation and the demo work with it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from visionrel.data.clips import CAPTION_SUFFIX, write_mp4
+from visionrel.devices import choose_device
+from visionrel.pipelines.videorepa.comparison import Prompt
+from visionrel.pipelines.videorepa.config import TrainConfig
+from visionrel.pipelines.videorepa.generate import to_pixels
+from visionrel.pipelines.videorepa.pipeline import load_video_components, resolve_video_base
+from visionrel.pipelines.videorepa.trainer import train
+from visionrel.training.loop import StepCallback
+from visionrel.worlds.motion import FRAMES_PER_SECOND, Verdict, render_clip, sample_motion
+from visionrel.worlds.motion.judge import judge_clip
+
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Judged clips: one entry per clip.
+
+    Attributes:
+        entities: 1 if all named objects are there.
+        motion: 1 if the stated motion is seen; "cannot tell" is 0.
+        physics: Share of the applicable laws that the clip obeys.
+        physical: 1 if it obeys all of them.
+        both: 1 if the motion is seen and all laws are obeyed.
+    """
+
+    entities: list[int]
+    motion: list[int]
+    physics: list[float]
+    physical: list[int]
+    both: list[int]
+
+    @staticmethod
+    def of(verdicts: Sequence[Verdict]) -> Scores:
+        """Counts verdicts."""
+        return Scores(
+            [int(verdict.entities_found) for verdict in verdicts],
+            [int(verdict.holds) for verdict in verdicts],
+            [round(verdict.physics_score, 4) for verdict in verdicts],
+            [int(verdict.physical) for verdict in verdicts],
+            [int(verdict.holds and verdict.physical) for verdict in verdicts],
+        )
+
+
+class Studio:
+    """A base loaded once, whose transformer is exchanged, and the judge.
+
+    Args:
+        base: Embedded name, folder or Hub id.
+        device: Device name, or `auto`.
+        steps: Denoising steps.
+        guidance: Strength of the prompt.
+    """
+
+    def __init__(
+        self, base: str, device: str = "auto", steps: int = 25, guidance: float = 3.0
+    ) -> None:
+        self.base = resolve_video_base(base)
+        self.device, self.steps, self.guidance = device, steps, guidance
+        self.pipeline = load_video_components(self.base, choose_device(device))
+        self.own_transformer = self.pipeline.transformer
+
+    @property
+    def num_layers(self) -> int:
+        """Blocks of the base's transformer."""
+        return self.own_transformer.config.num_layers
+
+    def use(self, tuned: Path | None) -> None:
+        """Draws with a tuned transformer or LoRA from now on, or with the base alone."""
+        self.pipeline.unload_lora_weights()
+        self.pipeline.register_modules(transformer=self.own_transformer)
+        if tuned is not None:
+            self.pipeline.load_tuned(tuned)
+
+    def learn(
+        self,
+        clips: Path,
+        output: Path,
+        settings: Mapping[str, Any],
+        on_step: StepCallback | None = None,
+    ) -> None:
+        """Trains a variant; an interrupted run goes on.
+
+        Args:
+            clips: Folder of clips and captions.
+            output: Folder for the tuned transformer or LoRA.
+            settings: Those of `train videorepa`.
+            on_step: Called after each step; may raise `StopTraining`.
+        """
+        config = TrainConfig(
+            train_data_dir=clips,
+            output_dir=output,
+            base=str(self.base.folder) if self.base.kind == "folder" else self.base.name,
+            resume_from_checkpoint="latest",
+            checkpoints_total_limit=1,
+            report_to="none",
+            device="cpu" if self.device == "cpu" else "auto",
+            **settings,
+        )
+        train(config, on_step=on_step)
+
+    def draw(self, prompts: Sequence[str], seed: int) -> list[np.ndarray]:
+        """Draws one clip per prompt, uint8; clip i starts from noise of (seed, i)."""
+        length = self.pipeline.transformer.config.max_text_seq_length
+        clips: list[np.ndarray] = []
+        for start in range(0, len(prompts), _BATCH):
+            some = list(prompts[start : start + _BATCH])
+            generators = [
+                torch.Generator().manual_seed(seed * 100_003 + start + index)
+                for index in range(len(some))
+            ]
+            drawn = self.pipeline(
+                some,
+                num_inference_steps=self.steps,
+                guidance_scale=self.guidance,
+                max_sequence_length=length,
+                generator=generators,
+                output_type="np",
+            )
+            clips.extend(to_pixels(frames) for frames in drawn.frames)
+        return clips
+
+    @staticmethod
+    def judge(clips: Sequence[np.ndarray], prompts: Sequence[Prompt]) -> list[Verdict]:
+        """Judges each clip for its prompt."""
+        return [
+            judge_clip(clip, prompt.kind, prompt.names)
+            for clip, prompt in zip(clips, prompts, strict=True)
+        ]
+
+
+def write_clips(folder: Path, count: int, seed: Sequence[int], side: int, frames: int) -> Path:
+    """Writes clips of the motion world with their captions, once; an unfinished set is redone."""
+    if folder.is_dir():
+        return folder
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        scene, caption = sample_motion(rng)
+        path = unfinished / f"{index:05d}.mp4"
+        write_mp4(path, render_clip(scene, side, frames), FRAMES_PER_SECOND)
+        path.with_suffix(CAPTION_SUFFIX).write_text(caption, encoding="utf-8")
+    unfinished.rename(folder)
+    return folder
