@@ -1,0 +1,113 @@
+"""The recipes of the motion base and its teacher run from end to end, in one step each."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import CogVideoXPipeline
+
+from visionrel.pipelines.videorepa.teachers import VideoMAETeacher, load_teacher
+from visionrel.weights.recipes import motion, motion_teacher
+from visionrel.weights.recipes.motion_stages.clips import describe_cells, draw_scene
+from visionrel.weights.recipes.motion_stages.text import describe_scene
+from visionrel.weights.recipes.motion_stages.tokenizer import (
+    MAX_LENGTH,
+    build_tokenizer,
+    tokenize,
+)
+from visionrel.weights.recipes.motion_stages.transformer import (
+    make_rotary,
+    make_scheduler,
+    share_cells,
+)
+from visionrel.worlds.motion import render_masks, sample_motion, vocabulary
+
+
+SHORT = {"text_steps": 1, "vae_steps": 1, "cached_clips": 4, "transformer_steps": 1}
+TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("build")
+    found = motion.build(motion.BuildConfig(output_dir=folder, **SHORT))
+    assert found["megabytes"] <= 25
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipeline(built) -> CogVideoXPipeline:
+    loaded = CogVideoXPipeline.from_pretrained(built / "motion", dtype=torch.float32)
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
+
+
+def test_the_motion_recipe_leaves_a_stock_pipeline(pipeline):
+    frames = pipeline("a ball drops and bounces", num_inference_steps=1, output_type="np").frames
+    assert frames.shape == (1, 17, 48, 48, 3) and np.isfinite(frames).all()
+    assert pipeline.vae.config.scaling_factor != 1.15258426
+
+
+def test_positions_are_those_of_the_pipeline(pipeline):
+    stock = pipeline._prepare_rotary_positional_embeddings(48, 48, 5, torch.device("cpu"))
+    for ours, theirs in zip(make_rotary(), stock, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_second_run_goes_on_and_changes_nothing(built):
+    before = (built / "motion" / TRANSFORMER).read_bytes()
+    motion.build(motion.BuildConfig(output_dir=built, **SHORT))
+    assert (built / "motion" / TRANSFORMER).read_bytes() == before
+    assert len(list((built / "latents").iterdir())) == 1
+
+
+def test_a_run_from_a_base_keeps_its_encoders(built, tmp_path):
+    motion.build(motion.BuildConfig(output_dir=tmp_path, start=built / "motion", **SHORT))
+    text = "text_encoder/model.safetensors"
+    assert (tmp_path / "motion" / text).read_bytes() == (built / "motion" / text).read_bytes()
+
+
+def test_the_teacher_recipe_leaves_a_teacher_of_videorepa(tmp_path):
+    config = motion_teacher.BuildConfig(output_dir=tmp_path, steps=1)
+    found = motion_teacher.build(config)
+    teacher = load_teacher(Path(found["teacher"]))
+    assert isinstance(teacher, VideoMAETeacher) and found["megabytes"] <= 25
+    assert teacher(torch.zeros(1, 17, 3, 48, 48)).shape == (1, 8, 36, 192)
+    before = (tmp_path / "motion-teacher" / "model.safetensors").read_bytes()
+    motion_teacher.build(config)
+    assert (tmp_path / "motion-teacher" / "model.safetensors").read_bytes() == before
+
+
+def test_every_word_is_one_token_and_every_caption_fits(tmp_path):
+    tokenizer = build_tokenizer(vocabulary(), tmp_path)
+    words = [word for word in vocabulary() if word != ","]
+    assert all(len(tokenizer(word).input_ids) == 2 for word in words)
+    assert tokenizer.unk_token_id not in tokenizer("a zebra!").input_ids
+    rng = np.random.default_rng(0)
+    captions = [draw_scene(rng)[1] for _ in range(60)]
+    ids = tokenize(tokenizer, captions)
+    assert ids.shape == (60, MAX_LENGTH) and (ids[:, -1] == tokenizer.pad_token_id).all()
+    assert tokenizer.decode(ids[0], skip_special_tokens=True) == captions[0]
+
+
+def test_labels_say_what_the_caption_says():
+    scene, _ = sample_motion(np.random.default_rng(0), "chase", ("cat", "dog"))
+    labels = describe_scene(scene, "a cat chases a dog to the right")
+    assert labels[1:3] == [0, 1] and labels[3:] == [-1, 1, -1]
+
+
+def test_the_noise_schedule_of_the_base_ends_in_noise_alone():
+    assert make_scheduler().alphas_cumprod[-1] == 0
+
+
+def test_cells_are_shared_in_the_order_of_tokens():
+    scene, _ = sample_motion(np.random.default_rng(3), "collide")
+    nouns, coverage = (torch.from_numpy(part)[None] for part in describe_cells(scene))
+    roles, looks = share_cells(nouns.long(), coverage)
+    for shares in (roles, looks):
+        torch.testing.assert_close(shares.sum(1), torch.ones(1, 5 * 36))
+    torch.testing.assert_close(roles[:, 1], looks[:, 1 + int(nouns[0, 0])])
+    masks = render_masks(scene)[0].astype(float)
+    exact = masks[1:5].reshape(4, 6, 8, 6, 8).mean((0, 2, 4))
+    assert np.abs(roles[0, 1].view(5, 6, 6)[1].numpy() - exact).max() < 0.25

@@ -1,0 +1,195 @@
+"""Recipe of the `motion` base: CogVideoX's layout for 17 frames of 48 x 48 pixels."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLCogVideoX, CogVideoXPipeline
+    from transformers import T5EncoderModel, T5Tokenizer
+
+    from visionrel.weights.recipes.motion_stages.latents import CachedClips
+
+SUMMARY = "Train the motion base: text encoder, autoencoder, then the transformer."
+
+
+@dataclass(kw_only=True)
+class BuildConfig:
+    """Train the motion base. Every stage goes on from its last checkpoint."""
+
+    output_dir: Path = Path("outputs/build-motion")
+    """Folder of the stages, the latent cache and the finished base `motion`."""
+    start: Path | None = None
+    """Folder of a base to start from, such as the shipped one; from scratch when not given."""
+    text_steps: int = 1500
+    """Optimizer steps of the text encoder on captions, 64 each; none with `start`."""
+    vae_steps: int = 8000
+    """Optimizer steps of the autoencoder, 4 clips each. With `start`: of its decoder alone."""
+    vae_frames: int = 9
+    """Frames of each of these clips: 9 or 17."""
+    vae_learning_rate: float = 2e-3
+    """Learning rate of the autoencoder after the warm-up; it falls to 0 in a line."""
+    cached_clips: int = 40_000
+    """Clips whose latents the transformer learns from."""
+    transformer_steps: int = 12_000
+    """Optimizer steps of the transformer, 32 latents each."""
+    transformer_learning_rate: float = 8e-4
+    """Learning rate of the transformer after the warm-up."""
+    transformer_lr_scheduler: Literal["constant_with_warmup", "cosine"] = "constant_with_warmup"
+    """Its course; `cosine` for a last run."""
+    mixed_precision: Literal["no", "bf16"] = "no"
+    """Precision of the transformer's products."""
+    seed: int = 0
+    """Decides every random draw."""
+
+
+def build(config: BuildConfig) -> dict[str, Any]:
+    """Train all stages and write the base; returns where it lies and its size in MB."""
+    import torch
+    from transformers import T5Tokenizer
+
+    from visionrel.weights.recipes.motion_stages import latents, tokenizer
+    from visionrel.worlds.motion import vocabulary
+
+    torch.manual_seed(config.seed)
+    folder = config.output_dir
+    if config.start is None:
+        words = tokenizer.build_tokenizer(vocabulary(), folder / "tokenizer")
+    else:
+        words = T5Tokenizer.from_pretrained(config.start / "tokenizer")
+    text_encoder = _train_text_encoder(config, words)
+    vae = _train_vae(config)
+    cache = latents.cache_clips(vae, words, folder / "latents", config.cached_clips, config.seed)
+    if config.start is None:
+        vae.register_to_config(scaling_factor=cache.scaling_factor())
+    _train_transformer(config, words, text_encoder, cache, vae)
+    return _write(config, words, text_encoder, vae)
+
+
+def _train_text_encoder(config: BuildConfig, tokenizer: T5Tokenizer) -> T5EncoderModel:
+    from transformers import T5EncoderModel
+
+    from visionrel.training import train
+    from visionrel.weights.recipes.motion_stages.settings import stage_settings
+    from visionrel.weights.recipes.motion_stages.text import ReadingTask, make_text_encoder
+
+    if config.start is not None:
+        return T5EncoderModel.from_pretrained(config.start / "text_encoder").float()
+    folder = config.output_dir / "text"
+    settings = stage_settings(
+        folder,
+        config.seed,
+        config.text_steps,
+        train_batch_size=64,
+        learning_rate=1.5e-3,
+        lr_scheduler="linear",
+        lr_warmup_steps=100,
+        ema_decay=0.99,
+    )
+    train(ReadingTask(make_text_encoder(tokenizer), tokenizer), settings)
+    return T5EncoderModel.from_pretrained(folder / "text_encoder").float()
+
+
+def _train_vae(config: BuildConfig) -> AutoencoderKLCogVideoX:
+    from diffusers import AutoencoderKLCogVideoX
+
+    from visionrel.training import train
+    from visionrel.weights.recipes.motion_stages.settings import stage_settings
+    from visionrel.weights.recipes.motion_stages.vae import ReconstructionTask, make_vae
+
+    if config.start is None:
+        vae = make_vae()
+    else:
+        vae = AutoencoderKLCogVideoX.from_pretrained(config.start / "vae").float()
+    if config.vae_steps:
+        folder = config.output_dir / "vae"
+        settings = stage_settings(
+            folder,
+            config.seed,
+            config.vae_steps,
+            train_batch_size=4,
+            learning_rate=config.vae_learning_rate,
+            lr_scheduler="linear",
+            lr_warmup_steps=150,
+            adam_beta2=0.98,
+            adam_weight_decay=1e-4,
+            ema_decay=0.998,
+        )
+        task = ReconstructionTask(vae, config.vae_frames, encoder_frozen=config.start is not None)
+        train(task, settings)
+        vae = AutoencoderKLCogVideoX.from_pretrained(folder / "vae").float()
+    return vae.eval().requires_grad_(False)
+
+
+def _train_transformer(
+    config: BuildConfig,
+    tokenizer: T5Tokenizer,
+    text_encoder: T5EncoderModel,
+    cache: CachedClips,
+    vae: AutoencoderKLCogVideoX,
+) -> None:
+    from diffusers import CogVideoXTransformer3DModel
+
+    from visionrel.training import train
+    from visionrel.weights.recipes.motion_stages.settings import stage_settings
+    from visionrel.weights.recipes.motion_stages.transformer import DenoisingTask, make_transformer
+
+    if config.start is None:
+        transformer = make_transformer(cache.latents.shape[1], cache.latents.shape[-1])
+    else:
+        place = config.start / "transformer"
+        transformer = CogVideoXTransformer3DModel.from_pretrained(place).float()
+    settings = stage_settings(
+        config.output_dir / "transformer",
+        config.seed,
+        config.transformer_steps,
+        train_batch_size=32,
+        learning_rate=config.transformer_learning_rate,
+        lr_scheduler=config.transformer_lr_scheduler,
+        lr_warmup_steps=200,
+        adam_beta2=0.99,
+        ema_decay=0.998,
+        mixed_precision=config.mixed_precision,
+    )
+    scale = vae.config.scaling_factor
+    train(DenoisingTask(transformer, text_encoder, tokenizer, cache, scale), settings)
+
+
+def _write(
+    config: BuildConfig,
+    tokenizer: T5Tokenizer,
+    text_encoder: T5EncoderModel,
+    vae: AutoencoderKLCogVideoX,
+) -> dict[str, Any]:
+    """Put the parts together as a stock CogVideoX folder."""
+    place = config.output_dir / "motion"
+    shutil.rmtree(place, ignore_errors=True)
+    transformer = config.output_dir / "transformer" / "transformer"
+    assemble(transformer, tokenizer, text_encoder, vae).save_pretrained(place)
+    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+    return {"base": str(place), "megabytes": round(size / 1e6, 1)}
+
+
+def assemble(
+    transformer: Path,
+    tokenizer: T5Tokenizer,
+    text_encoder: T5EncoderModel,
+    vae: AutoencoderKLCogVideoX,
+) -> CogVideoXPipeline:
+    """Join the parts with the transformer of a folder, float16."""
+    import torch
+    from diffusers import CogVideoXPipeline, CogVideoXTransformer3DModel
+
+    from visionrel.weights.recipes.motion_stages.transformer import make_scheduler
+
+    return CogVideoXPipeline(
+        vae=vae.half(),
+        text_encoder=text_encoder.half(),
+        tokenizer=tokenizer,
+        transformer=CogVideoXTransformer3DModel.from_pretrained(transformer, dtype=torch.float16),
+        scheduler=make_scheduler(),
+    )
