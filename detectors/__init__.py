@@ -3,7 +3,10 @@
 In a config: `custom_imports = dict(imports=["visionrel.detectors"], allow_failed_imports=False)`.
 """
 
+import contextlib
 import importlib.util
+import io
+import sys
 
 from visionrel.errors import InputError
 
@@ -25,8 +28,13 @@ from visionrel.detectors.ops import register_stand_in  # noqa: E402
 # Before anything imports `mmcv.ops`, which fails without compiled ops.
 register_stand_in()
 
-from visionrel.detectors import batchformer, lango  # noqa: E402
-from visionrel.detectors.batchformer import BatchFormerLayer  # noqa: E402
+# MMDetection prints that a package of its maintainers is absent; nobody needs that one.
+with contextlib.redirect_stdout(io.StringIO()) as _printed:
+    from visionrel.detectors import batchformer, datasets, hooks, lango, variants
+    from visionrel.detectors.batchformer import BatchFormerLayer
+for _line in _printed.getvalue().splitlines():
+    if "OneDL" not in _line:
+        print(_line, file=sys.stderr)
 
 
-__all__ = ["BatchFormerLayer", "batchformer", "lango"]
+__all__ = ["BatchFormerLayer", "batchformer", "datasets", "hooks", "lango", "variants"]

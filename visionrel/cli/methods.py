@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from visionrel.cli.commands import Command, Group, Result
+from visionrel.cli.detect import EVALUATE_DETECTOR, TRAIN_DETECTOR
 from visionrel.registry import Method, methods
 
 
@@ -52,11 +53,14 @@ def _members(config: str, run: Callable[[Method, Any], Result]) -> Mapping[str, 
     }
 
 
-TRAIN = Group("Learn from exemplars with a method.", partial(_members, "TrainConfig", train_method))
+TRAIN = Group(
+    "Learn from exemplars with a method, or train a detector.",
+    lambda: {**_members("TrainConfig", train_method), "detector": TRAIN_DETECTOR},
+)
 GENERATE = Group(
     "Generate with what was learned.", partial(_members, "GenerateConfig", generate_pictures)
 )
 EVALUATE = Group(
     "Measure a method against its baselines and ablations with a judge.",
-    partial(_members, "EvaluateConfig", evaluate_method),
+    lambda: {**_members("EvaluateConfig", evaluate_method), "detector": EVALUATE_DETECTOR},
 )

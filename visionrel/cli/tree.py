@@ -5,6 +5,7 @@ from __future__ import annotations
 from visionrel.cli.bench import BENCH
 from visionrel.cli.data import DATA
 from visionrel.cli.demo import DEMO
+from visionrel.cli.detect import DETECT
 from visionrel.cli.doctor import DOCTOR
 from visionrel.cli.methods import EVALUATE, GENERATE, TRAIN
 from visionrel.cli.quickstart import QUICKSTART
@@ -17,6 +18,7 @@ TREE: Tree = {
     "quickstart": QUICKSTART,
     "train": TRAIN,
     "generate": GENERATE,
+    "detect": DETECT,
     "evaluate": EVALUATE,
     "replay": REPLAY,
     "data": DATA,

@@ -1,0 +1,201 @@
+"""Checkpoints of MMEngine, read without running their code, and weights to pass on.
+
+    python -m visionrel.detectors.checkpoints iter_4000.pth detector.safetensors
+
+writes the weights of a checkpoint as safetensors, with the class names in the header.
+"""
+
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from mmengine.runner.checkpoint import get_torch_safe_globals
+from torch import Tensor, nn
+
+from visionrel.artifacts import (
+    PICKLE_SUFFIXES,
+    check_file,
+    load_tensors,
+    save_tensors,
+)
+from visionrel.errors import InputError
+
+
+HEADER = "detector"
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a file says about a detector.
+
+    Attributes:
+        tensors: The state dict.
+        classes: Class names in the order of the labels; None if the file does not tell.
+        config: Name of the configuration it was trained with; None if the file does not tell.
+    """
+
+    tensors: Mapping[str, Tensor]
+    classes: tuple[str, ...] | None = None
+    config: str | None = None
+
+
+def load_checkpoint(path: Path | str) -> dict[str, Any]:
+    """Reads a checkpoint of MMEngine; only tensors and the types of its own records are allowed.
+
+    MMEngine's own loader runs the code in a file that it cannot read safely.
+
+    Raises:
+        InputError: If the file is missing, damaged or holds anything else.
+    """
+    check_file(path)
+    try:
+        with torch.serialization.safe_globals(get_torch_safe_globals()):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read safely ({str(error).splitlines()[0]}). Nothing in it was run; "
+            "on a machine that trusts it, keep the weights alone: "
+            "torch.save({'state_dict': torch.load(PATH, weights_only=False)['state_dict']}, NEW)"
+        ) from error
+    if not isinstance(checkpoint, dict) or not isinstance(
+        checkpoint.get("state_dict", checkpoint), dict
+    ):
+        raise InputError(f"{path} must hold a checkpoint of MMEngine or a state dict.")
+    return checkpoint
+
+
+def load_weights(path: Path | str) -> Weights:
+    """Reads weights from safetensors or from a checkpoint of MMEngine.
+
+    Raises:
+        InputError: If the file is damaged or cannot be read safely.
+    """
+    path = Path(path)
+    if path.suffix in PICKLE_SUFFIXES:
+        checkpoint = load_checkpoint(path)
+        meta = checkpoint.get("meta", {})
+        classes = (meta.get("dataset_meta") or {}).get("classes")
+        name = meta.get("experiment_name", "").rpartition("_")[0] or None
+        return Weights(
+            checkpoint.get("state_dict", checkpoint), tuple(classes) if classes else None, name
+        )
+    tensors, metadata = load_tensors(path)
+    header = json.loads(metadata.get(HEADER, "{}"))
+    classes = header.get("classes")
+    return Weights(tensors, tuple(classes) if classes else None, header.get("config"))
+
+
+def save_weights(path: Path, weights: Weights, dtype: torch.dtype | None = None) -> None:
+    """Writes weights as safetensors; `dtype` applies to floating-point tensors."""
+    tensors = {
+        name: value.to(dtype) if dtype is not None and value.is_floating_point() else value
+        for name, value in weights.tensors.items()
+    }
+    header = {"classes": weights.classes, "config": weights.config}
+    save_tensors(path, tensors, {HEADER: json.dumps(header)})
+
+
+def put_weights(
+    model: nn.Module, weights: Weights, classes: Sequence[str], source: Path | str
+) -> None:
+    """Puts weights into a detector; those of another detector are refused.
+
+    Layers that only training uses may be absent from the detector: the same weights serve the
+    configuration with and without BatchFormer or the relation loss.
+
+    Args:
+        model: The detector.
+        weights: What was read.
+        classes: Class names of the configuration.
+        source: Named in messages.
+
+    Raises:
+        InputError: If classes or tensors do not fit; names the first difference.
+    """
+    problems = []
+    if weights.classes is not None and weights.classes != tuple(classes):
+        problems.append(_describe_classes(source, weights.classes, classes))
+    own = model.state_dict()
+    wanted = {name for name in own if not _training_only(name)}
+    missing = sorted(wanted - weights.tensors.keys())
+    extra = sorted(name for name in weights.tensors.keys() - own.keys() if not _training_only(name))
+    wrong = sorted(
+        name
+        for name in own.keys() & weights.tensors.keys()
+        if own[name].shape != weights.tensors[name].shape
+    )
+    for what, names in (("lacks", missing), ("has besides", extra), ("has other sizes of", wrong)):
+        if names:
+            problems.append(
+                f"{source} is of another detector than the configuration: it {what} "
+                f"{', '.join(names[:_SHOWN])}{' ...' if len(names) > _SHOWN else ''}. "
+                "Give the configuration that it was trained with."
+            )
+    if problems:
+        raise InputError(problems)
+    model.load_state_dict(
+        {name: value for name, value in weights.tensors.items() if name in own}, strict=False
+    )
+
+
+def _training_only(name: str) -> bool:
+    return any(part in ("relation", "bf_layer", "bf_layers") for part in name.split("."))
+
+
+def _describe_classes(source: Path | str, found: Sequence[str], expected: Sequence[str]) -> str:
+    pairs = list(zip(found, expected, strict=False))
+    place = next((i for i, (one, two) in enumerate(pairs) if one != two), len(pairs))
+    ours, theirs = (names[place] if place < len(names) else None for names in (found, expected))
+    return (
+        f"{source} was trained on other classes: number {place} is {ours!r}, the configuration "
+        f"has {theirs!r} (None: no such class). Give the configuration of these weights."
+    )
+
+
+def export_checkpoint(source: Path, target: Path, half: bool = False) -> Weights:
+    """Writes the weights of a checkpoint as safetensors, without the optimizer's state.
+
+    Args:
+        source: Checkpoint of a training run.
+        target: New file ending in `.safetensors`.
+        half: Stores half precision; detectors are still run in single precision.
+
+    Raises:
+        InputError: If a path is wrong or the checkpoint cannot be read safely.
+    """
+    if target.suffix != ".safetensors" or target.exists():
+        raise InputError(f"{target} must be a free name that ends in .safetensors.")
+    weights = load_weights(source)
+    save_weights(target, weights, torch.float16 if half else None)
+    return weights
+
+
+@dataclass(kw_only=True)
+class ExportConfig:
+    """Write the weights of a checkpoint as safetensors."""
+
+    source: tyro.conf.Positional[Path]
+    """Checkpoint of a training run."""
+    target: tyro.conf.Positional[Path]
+    """New file ending in .safetensors."""
+    half: bool = False
+    """Store half precision."""
+
+
+def run(config: ExportConfig) -> str:
+    """Exports; returns a sentence for the person at the keyboard."""
+    weights = export_checkpoint(config.source, config.target, config.half)
+    classes = ", ".join(weights.classes or ("unknown classes",))
+    return f"{config.target}: {len(weights.tensors)} tensors; {classes}"
+
+
+if __name__ == "__main__":
+    from visionrel.detectors.lango.command import run_command
+
+    run_command(ExportConfig, run)

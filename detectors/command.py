@@ -1,0 +1,75 @@
+"""The work of `visionrel detect`: pictures in, pictures with boxes and a COCO json out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from visionrel.artifacts import save_json, sha256_of
+from visionrel.data.exemplars import open_picture
+from visionrel.detectors.inference import Detector, check_numbers
+from visionrel.errors import InputError
+from visionrel.records import Record, save_picture
+
+
+if TYPE_CHECKING:
+    from visionrel.cli.detect import DetectSettings
+
+
+def detect_pictures(settings: DetectSettings) -> dict[str, Any]:
+    """Looks at every picture and writes what was found.
+
+    Returns:
+        `pictures`, each with its file, the drawn file and the number of boxes by class; and
+        `results`, the COCO json.
+
+    Raises:
+        InputError: With every unreadable picture or wrong number, before anything is written.
+    """
+    check_numbers(settings.threshold, settings.tiles, settings.overlap)
+    pictures = _open(settings.images)
+    detector = Detector(settings.config, settings.weights, settings.device)
+    digest = sha256_of(settings.weights)
+    base = {"name": settings.config or detector.config.filename, "sha256": digest}
+    options = {"threshold": settings.threshold, "tile": settings.tiles, "overlap": settings.overlap}
+    rows, entries, boxes = [], [], []
+    for number, (path, picture) in enumerate(zip(settings.images, pictures, strict=True), 1):
+        found = detector.detect(picture, **options)
+        record = Record("detect", dataclasses.asdict(settings), path.stem, 0, base)
+        drawn = save_picture(found.draw(picture), settings.output_dir, number - 1, record)
+        counts = found.count()
+        text = ", ".join(f"{name} {count}" for name, count in counts.items()) or "nothing"
+        rows.append({"file": str(path), "drawn": str(drawn), "boxes": counts, "text": text})
+        width, height = picture.size
+        entries.append({"id": number, "file_name": str(path), "width": width, "height": height})
+        boxes += found.to_coco(number)
+    results = _free_name(settings.output_dir / "detections.json")
+    categories = [{"id": i, "name": name} for i, name in enumerate(detector.classes, 1)]
+    save_json(results, {"images": entries, "annotations": boxes, "categories": categories})
+    return {"pictures": rows, "results": str(results)}
+
+
+def _open(paths: Sequence[Path]) -> list[Image.Image]:
+    pictures, problems = [], []
+    for path in paths:
+        try:
+            pictures.append(open_picture(path))
+        except ValueError as error:
+            problems.append(f"{path}: {error}")
+    if not paths:
+        problems.append("Give at least one picture.")
+    if problems:
+        raise InputError(problems)
+    return pictures
+
+
+def _free_name(path: Path) -> Path:
+    number, free = 1, path
+    while free.exists():
+        free = path.with_stem(f"{path.stem}_{number}")
+        number += 1
+    return free

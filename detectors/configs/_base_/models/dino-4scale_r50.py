@@ -1,0 +1,99 @@
+"""DINO and its optimizer as in MMDetection."""
+
+model = dict(
+    as_two_stage=True,
+    backbone=dict(
+        depth=50,
+        frozen_stages=1,
+        init_cfg=dict(checkpoint="torchvision://resnet50", type="Pretrained"),
+        norm_cfg=dict(requires_grad=False, type="BN"),
+        norm_eval=True,
+        num_stages=4,
+        out_indices=(
+            1,
+            2,
+            3,
+        ),
+        style="pytorch",
+        type="ResNet",
+    ),
+    bbox_head=dict(
+        loss_bbox=dict(loss_weight=5.0, type="L1Loss"),
+        loss_cls=dict(alpha=0.25, gamma=2.0, loss_weight=1.0, type="FocalLoss", use_sigmoid=True),
+        loss_iou=dict(loss_weight=2.0, type="GIoULoss"),
+        num_classes=80,
+        sync_cls_avg_factor=True,
+        type="DINOHead",
+    ),
+    data_preprocessor=dict(
+        bgr_to_rgb=True,
+        mean=[
+            123.675,
+            116.28,
+            103.53,
+        ],
+        pad_size_divisor=1,
+        std=[
+            58.395,
+            57.12,
+            57.375,
+        ],
+        type="DetDataPreprocessor",
+    ),
+    decoder=dict(
+        layer_cfg=dict(
+            cross_attn_cfg=dict(dropout=0.0, embed_dims=256, num_levels=4),
+            ffn_cfg=dict(embed_dims=256, feedforward_channels=2048, ffn_drop=0.0),
+            self_attn_cfg=dict(dropout=0.0, embed_dims=256, num_heads=8),
+        ),
+        num_layers=6,
+        post_norm_cfg=None,
+        return_intermediate=True,
+    ),
+    dn_cfg=dict(
+        box_noise_scale=1.0,
+        group_cfg=dict(dynamic=True, num_dn_queries=100, num_groups=None),
+        label_noise_scale=0.5,
+    ),
+    encoder=dict(
+        layer_cfg=dict(
+            ffn_cfg=dict(embed_dims=256, feedforward_channels=2048, ffn_drop=0.0),
+            self_attn_cfg=dict(dropout=0.0, embed_dims=256, num_levels=4),
+        ),
+        num_layers=6,
+    ),
+    neck=dict(
+        act_cfg=None,
+        in_channels=[
+            512,
+            1024,
+            2048,
+        ],
+        kernel_size=1,
+        norm_cfg=dict(num_groups=32, type="GN"),
+        num_outs=4,
+        out_channels=256,
+        type="ChannelMapper",
+    ),
+    num_queries=900,
+    positional_encoding=dict(normalize=True, num_feats=128, offset=0.0, temperature=20),
+    test_cfg=dict(max_per_img=300),
+    train_cfg=dict(
+        assigner=dict(
+            match_costs=[
+                dict(type="FocalLossCost", weight=2.0),
+                dict(box_format="xywh", type="BBoxL1Cost", weight=5.0),
+                dict(iou_mode="giou", type="IoUCost", weight=2.0),
+            ],
+            type="HungarianAssigner",
+        )
+    ),
+    type="DINO",
+    with_box_refine=True,
+)
+optim_wrapper = dict(
+    clip_grad=dict(max_norm=0.1, norm_type=2),
+    optimizer=dict(lr=0.0001, type="AdamW", weight_decay=0.0001),
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))),
+    type="OptimWrapper",
+)

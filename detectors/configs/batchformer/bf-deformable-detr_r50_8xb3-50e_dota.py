@@ -1,0 +1,5 @@
+"""Deformable DETR for DOTA with BatchFormerV2 after the first encoder layer."""
+
+_base_ = "../deformable_detr/deformable-detr_r50_8xb3-50e_dota.py"
+
+model = dict(type="BFDeformableDETR", encoder=dict(bf=dict(insert_idx=[0])))

@@ -1,0 +1,5 @@
+"""DINO for the aerial world with BatchFormerV2 after the first encoder layer."""
+
+_base_ = "../dino/dino-4scale_r18_1xb4-2k_aerial.py"
+
+model = dict(type="BFDINO", encoder=dict(bf=dict(insert_idx=[0])))

@@ -1,0 +1,5 @@
+"""DINO for VisDrone with BatchFormerV2 after the first encoder layer."""
+
+_base_ = "../dino/dino-4scale_r50_8xb2-12e_visdrone.py"
+
+model = dict(type="BFDINO", encoder=dict(bf=dict(insert_idx=[0])))

@@ -1,0 +1,11 @@
+"""Deformable DETR for DOTA: the baseline."""
+
+_base_ = [
+    "../_base_/models/deformable-detr_r50.py",
+    "../_base_/datasets/dota.py",
+    "../_base_/schedules/detr_50e.py",
+    "../_base_/default_runtime.py",
+]
+
+model = dict(bbox_head=dict(num_classes=15))
+train_dataloader = dict(batch_size=3)

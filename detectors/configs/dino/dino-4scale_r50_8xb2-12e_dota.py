@@ -1,0 +1,11 @@
+"""DINO for DOTA: the baseline."""
+
+_base_ = [
+    "../_base_/models/dino-4scale_r50.py",
+    "../_base_/datasets/dota.py",
+    "../_base_/schedules/detr_12e.py",
+    "../_base_/default_runtime.py",
+]
+
+model = dict(bbox_head=dict(num_classes=15))
+train_dataloader = dict(batch_size=2)

@@ -1,0 +1,10 @@
+"""Faster R-CNN for UAVDT: the baseline."""
+
+_base_ = [
+    "../_base_/models/faster-rcnn_r50_fpn.py",
+    "../_base_/datasets/uavdt.py",
+    "../_base_/schedules/aerial_1x.py",
+    "../_base_/default_runtime.py",
+]
+
+model = dict(roi_head=dict(bbox_head=dict(num_classes=3)))

@@ -1,0 +1,13 @@
+"""GFL for VisDrone with LANGO's relation loss, reconstructed from the abstract."""
+
+_base_ = [
+    "../_base_/models/gfl_r50_fpn.py",
+    "../_base_/datasets/visdrone.py",
+    "../_base_/schedules/aerial_1x.py",
+    "../_base_/default_runtime.py",
+]
+
+model = dict(
+    bbox_head=dict(type="RelationGFLHead", num_classes=10, relation=dict(text_bank="visdrone")),
+)
+custom_hooks = [dict(type="LangoCheckHook")]

@@ -1,0 +1,23 @@
+"""GFL for VisDrone with LANGO's reasoner, reconstructed from the abstract."""
+
+_base_ = [
+    "../_base_/models/gfl_r50_fpn.py",
+    "../_base_/datasets/visdrone_conditions.py",
+    "../_base_/schedules/aerial_1x.py",
+    "../_base_/default_runtime.py",
+]
+
+model = dict(
+    type="LangoGFL",
+    vsr=dict(text_bank="visdrone", strides=(8, 16, 32, 64, 128)),
+    bbox_head=dict(num_classes=10),
+)
+custom_hooks = [dict(type="LangoCheckHook")]
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        custom_keys={
+            "vsr.injection.gates": dict(decay_mult=0.0),
+            "vsr.query_offset": dict(decay_mult=0.0),
+        }
+    )
+)

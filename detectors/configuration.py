@@ -1,0 +1,208 @@
+"""Configurations: shipped ones by name, where the data lie, how long to train, misspelt keys."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import DATASETS, MODELS, TRANSFORMS
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.runner import Runner
+
+from visionrel.errors import InputError
+
+
+FOLDER = Path(__file__).parent / "configs"
+_ITERATIONS = ("begin", "end", "T_max", "milestones")
+
+
+@cache
+def shipped_configs() -> dict[str, Path]:
+    """Every shipped configuration by its file name without `.py`."""
+    paths = sorted(FOLDER.glob("*/*.py"))
+    return {path.stem: path for path in paths if path.parent.name != "_base_"}
+
+
+def find_config(name: str | Path) -> Path:
+    """Finds a configuration: a file, or the name of a shipped one.
+
+    Raises:
+        InputError: If there is none; lists the nearest names.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    known = shipped_configs()
+    stem = Path(name).name.removesuffix(".py")
+    if stem in known:
+        return known[stem]
+    nearest = get_close_matches(stem, known, n=3, cutoff=0.4)
+    raise InputError(
+        f"There is no configuration {str(name)!r}, neither as a file nor among those shipped in "
+        f"{FOLDER}. The nearest: {', '.join(nearest) or 'none'}."
+    )
+
+
+def load_config(
+    name: str | Path, options: Sequence[str] = (), data_root: Path | None = None
+) -> Config:
+    """Reads a configuration and applies what the command line changes.
+
+    Args:
+        name: A file, or the name of a shipped one.
+        options: `key.key=value`, as MMDetection's `--cfg-options`.
+        data_root: Folder of the data, in place of the configuration's `data_root`.
+
+    Raises:
+        InputError: If the file is wrong, an option names no setting, or a key is misspelt.
+    """
+    path = find_config(name)
+    try:
+        config = Config.fromfile(path)
+    except InputError:
+        raise
+    except Exception as error:
+        # A configuration is a program: anything may go wrong in it.
+        raise InputError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+    if data_root is not None:
+        set_data_root(config, data_root)
+    apply_options(config, options)
+    if problems := list(_misspelt(config)):
+        raise InputError([f"{path}: {text}" for text in problems])
+    return config
+
+
+def set_data_root(config: Config, folder: Path) -> None:
+    """Puts a folder in the place of `data_root`, wherever a path of the configuration has it.
+
+    Raises:
+        InputError: If the configuration has no `data_root`.
+    """
+    old = config.get("data_root")
+    if not old:
+        raise InputError(
+            f"{config.filename} has no `data_root` to replace; set the paths with --cfg_options."
+        )
+    new = f"{Path(folder).as_posix()}/"
+
+    def moved(node: Any) -> Any:
+        if isinstance(node, Mapping):
+            return ConfigDict({key: moved(value) for key, value in node.items()})
+        if isinstance(node, list | tuple):
+            return type(node)(map(moved, node))
+        if isinstance(node, str) and node.startswith(old):
+            return new + node[len(old) :]
+        return node
+
+    for key, value in list(config.items()):
+        config[key] = moved(value)
+
+
+def set_iterations(config: Config, iterations: int) -> None:
+    """Changes the length of a run that counts iterations, its schedules in proportion.
+
+    Raises:
+        InputError: If the run counts epochs, or `iterations` is below 1.
+    """
+    old = config.train_cfg.get("max_iters")
+    if old is None or iterations < 1:
+        raise InputError(
+            f"`iterations` needs a schedule that counts iterations and a number of at least 1, "
+            f"got {config.train_cfg.get('type')} and {iterations}; for epochs use "
+            "--cfg_options train_cfg.max_epochs=..."
+        )
+
+    def scaled(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return type(value)(map(scaled, value))
+        return round(value * iterations / old)
+
+    config.train_cfg.max_iters = iterations
+    for schedule in config.param_scheduler:
+        for key in _ITERATIONS:
+            if key in schedule and not schedule.get("by_epoch", True):
+                schedule[key] = scaled(schedule[key])
+    # A schedule of no length is refused by MMEngine.
+    config.param_scheduler = [
+        entry for entry in config.param_scheduler if entry.get("end", 1) > entry.get("begin", 0)
+    ]
+
+
+def apply_options(config: Config, options: Sequence[str]) -> None:
+    """Merges `key.key=value` into a configuration.
+
+    Raises:
+        InputError: If an option has no `=`, or names a setting that neither the configuration nor
+            the class it configures has; lists all of them with the nearest names.
+    """
+    changes, problems = {}, []
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            problems.append(f"`--cfg_options` takes KEY=VALUE, got {option!r}.")
+            continue
+        changes[key] = DictAction._parse_iterable(value)
+        problems += _unknown_option(config, key)
+    if problems:
+        raise InputError(problems)
+    config.merge_from_dict(changes)
+
+
+def _unknown_option(config: Config, key: str) -> Iterator[str]:
+    node: Any = config._cfg_dict
+    *parents, last = key.split(".")
+    for depth, name in enumerate([*parents, last]):
+        if isinstance(node, list | tuple) and name.isdigit() and int(name) < len(node):
+            node = node[int(name)]
+            continue
+        names = (
+            {str(i) for i in range(len(node))} if isinstance(node, list | tuple) else _keys(node)
+        )
+        if name not in names:
+            nearest = get_close_matches(name, names, n=1)
+            where = ".".join(key.split(".")[:depth]) or "the configuration"
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"it has {_list(names)}."
+            yield f"`--cfg_options` {key}: {where} has no {name!r}; {hint}"
+            return
+        node = node.get(name, {}) if isinstance(node, Mapping) else {}
+
+
+def _keys(node: Any) -> set[str]:
+    """Keys of a block, and the arguments of the class that it configures."""
+    if not isinstance(node, Mapping):
+        return set()
+    found = set(node)
+    if isinstance(node.get("type"), str):
+        found |= _arguments(node["type"])
+    elif "train_dataloader" in node:
+        found |= set(inspect.signature(Runner.__init__).parameters)
+    return found
+
+
+def _arguments(name: str) -> set[str]:
+    """Arguments of a registered class and of its bases."""
+    kind = next(
+        (kind for box in (MODELS, DATASETS, TRANSFORMS) if (kind := box.get(name)) is not None),
+        None,
+    )
+    if not inspect.isclass(kind):
+        return set()
+    signatures = [inspect.signature(base.__init__) for base in kind.__mro__[:-1]]
+    return {name for signature in signatures for name in signature.parameters} - {"self"}
+
+
+def _misspelt(config: Config) -> Iterator[str]:
+    """MMEngine ignores unknown keys of the top level; one that nearly is a setting is a mistake."""
+    known = set(inspect.signature(Runner.__init__).parameters) - {"self"}
+    for key in config:
+        nearest = get_close_matches(key, known, n=1, cutoff=0.85)
+        other = ("val", "test", "train")
+        if key not in known and nearest and not key.startswith(other):
+            yield f"unknown key {key!r}; did you mean {nearest[0]!r}?"
+        elif key not in known and key.endswith(("loader", "cfg", "evaluator")) and nearest:
+            yield f"unknown key {key!r}; did you mean {nearest[0]!r}?"
+
+
+def _list(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "no settings"

@@ -1,0 +1,109 @@
+"""Hooks for every run: random streams that survive a restart, a stop at NaN, safe checkpoints."""
+
+import os.path
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import find_latest_checkpoint
+
+from visionrel.detectors.checkpoints import load_checkpoint
+from visionrel.errors import VisionrelError
+
+
+_DATA, _MODEL = 0, 1
+
+
+@HOOKS.register_module()
+class RandomStreamsHook(Hook):
+    """Gives each iteration random streams of its own, derived from the seed and its number.
+
+    A run that is resumed then sees the same augmentations, sampled regions and dropout as one that
+    was never interrupted. This holds for pictures loaded in the main process (`num_workers=0`);
+    workers have their own streams, which start anew when a run is resumed.
+    """
+
+    priority = "VERY_HIGH"
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Seeds the loading of the first batch, also after resuming."""
+        _seed(runner, runner.iter, _DATA)
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Seeds the model's part of an iteration."""
+        _seed(runner, runner.iter, _MODEL)
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Seeds the loading of the next batch."""
+        _seed(runner, runner.iter + 1, _DATA)
+
+    def after_val_epoch(self, runner: Any, metrics: Mapping[str, float] | None = None) -> None:
+        """Seeds it again: a validation may have drawn numbers."""
+        _seed(runner, runner.iter, _DATA)
+
+
+def _seed(runner: Any, iteration: int, stream: int) -> None:
+    entropy = [runner.seed, iteration, get_rank(), stream]
+    state = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+    random.seed(state)
+    np.random.seed(state)
+    torch.manual_seed(state)
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Stops a run at the first loss that is NaN or infinite, before a checkpoint is written."""
+
+    priority = "VERY_HIGH"
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Mapping[str, Any] | None = None,
+        outputs: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Checks the losses of an iteration.
+
+        Raises:
+            VisionrelError: Naming the terms, the iteration and the pictures.
+        """
+        if outputs is None or torch.isfinite(outputs["loss"]).all():
+            return
+        terms = [name for name, value in outputs.items() if not torch.isfinite(value).all()]
+        pictures = [sample.img_path for sample in (data_batch or {}).get("data_samples", ())]
+        raise VisionrelError(
+            f"{', '.join(terms)} became NaN or infinite in iteration {runner.iter + 1} with "
+            f"{', '.join(map(str, pictures))}. The checkpoints in {runner.work_dir} are intact; "
+            "lower `optim_wrapper.optimizer.lr` or `optim_wrapper.clip_grad.max_norm`, and check "
+            "the labels with `visionrel data check`."
+        )
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(Hook):
+    """Refuses checkpoints that can only be read by running code of their own.
+
+    MMEngine would fall back to doing so.
+    """
+
+    priority = "VERY_HIGH"
+
+    def before_run(self, runner: Any) -> None:
+        """Reads the checkpoint that the run is about to load.
+
+        Raises:
+            InputError: If it is damaged or holds more than tensors and MMEngine's records.
+        """
+        path = runner._load_from
+        if runner._resume and path is None:
+            path = find_latest_checkpoint(runner.work_dir)
+        if path is not None and os.path.isfile(path):
+            load_checkpoint(path)

@@ -1,0 +1,183 @@
+"""Trains a detector with MMEngine's `Runner`, after everything checkable was checked."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from visionrel.data.aerial import check_labels
+from visionrel.detectors.checkpoints import load_checkpoint
+from visionrel.detectors.configuration import load_config, set_iterations
+from visionrel.errors import InputError
+
+
+logger = logging.getLogger(__name__)
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run left.
+
+    Attributes:
+        work_dir: Its folder.
+        checkpoint: The last checkpoint.
+        iterations: Steps of the whole run.
+        seconds: Duration of this call.
+        metrics: Scores of the last validation.
+    """
+
+    work_dir: Path
+    checkpoint: Path
+    iterations: int
+    seconds: float
+    metrics: Mapping[str, float]
+
+
+def train_detector(
+    config: Config,
+    work_dir: Path,
+    *,
+    seed: int = 0,
+    resume: str | None = None,
+    validate: bool = True,
+    check: bool = True,
+) -> Trained:
+    """Trains.
+
+    Args:
+        config: From `load_config`; it is changed.
+        work_dir: Folder for checkpoints and logs.
+        seed: Decides initial weights, order of pictures and augmentation.
+        resume: "latest" goes on from the last checkpoint in `work_dir`, if there is one; a path
+            from that checkpoint.
+        validate: Whether to validate on the way.
+        check: Whether to open every picture and label first.
+
+    Raises:
+        InputError: With everything wrong in labels, settings or the checkpoint.
+    """
+    if check:
+        check_data(config)
+    config.work_dir = str(work_dir)
+    config.randomness = {"seed": seed}
+    config.launcher = "pytorch" if "LOCAL_RANK" in os.environ else "none"
+    if not validate:
+        config.val_cfg = config.val_dataloader = config.val_evaluator = None
+    _set_resume(config, work_dir, resume)
+    start = time.monotonic()
+    runner = _build(config)
+    runner.train()
+    return Trained(
+        work_dir=work_dir,
+        checkpoint=latest_checkpoint(work_dir),
+        iterations=runner.iter,
+        seconds=time.monotonic() - start,
+        metrics=_scores(runner),
+    )
+
+
+def check_data(config: Config) -> None:
+    """Sends the doctor of labels through training and validation set.
+
+    Raises:
+        InputError: With every problem of both.
+    """
+    problems: dict[str, None] = {}
+    for loader in (config.train_dataloader, config.get("val_dataloader")):
+        for labels, images, classes, conditions in _label_sets((loader or {}).get("dataset")):
+            try:
+                report = check_labels(labels, images, classes, conditions)
+            except InputError as error:
+                problems |= dict.fromkeys(f"{labels}: {text}" for text in error.problems)
+                continue
+            for text in report.warnings:
+                logger.warning("%s: %s", labels, text)
+    if problems:
+        raise InputError(list(problems))
+
+
+def _label_sets(
+    dataset: Any,
+) -> Iterator[tuple[Path, Path, tuple[str, ...] | None, Path | None]]:
+    """Labels, pictures, class names and side file of each COCO set, wrapped ones included."""
+    from mmdet.registry import DATASETS
+
+    if not isinstance(dataset, Mapping):
+        return
+    inner = dataset.get("datasets") or [dataset.get("dataset")]
+    for part in inner:
+        yield from _label_sets(part)
+    if "ann_file" not in dataset:
+        return
+    root = Path(dataset.get("data_root") or "")
+    kind = DATASETS.get(dataset["type"])
+    named = (dataset.get("metainfo") or {}).get("classes") or kind.METAINFO.get("classes")
+    steps = dataset.get("pipeline", ())
+    side = [step["ann_file"] for step in steps if step["type"] == "LoadSceneCondition"]
+    images = root / dataset.get("data_prefix", {}).get("img", "")
+    yield root / dataset["ann_file"], images, named, Path(side[0]) if side else None
+
+
+def _set_resume(config: Config, work_dir: Path, resume: str | None) -> None:
+    if resume is None:
+        if latest_checkpoint(work_dir):
+            raise InputError(
+                f"{work_dir} holds checkpoints of an earlier run; go on with --resume {LATEST}, or "
+                "take another --work_dir."
+            )
+        return
+    config.resume = True
+    config.load_from = None if resume == LATEST else resume
+    if resume != LATEST:
+        load_checkpoint(resume)
+
+
+def latest_checkpoint(work_dir: Path) -> Path | None:
+    """The checkpoint named by `last_checkpoint`; None where there is none."""
+    pointer = Path(work_dir) / "last_checkpoint"
+    return Path(pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else None
+
+
+def _build(config: Config) -> Runner:
+    """Builds the runner and its parts; a wrong setting is told with the class that refuses it."""
+    try:
+        runner = Runner.from_cfg(config)
+        # Otherwise built by `train`, where a mistake would look like a bug.
+        runner._train_loop = runner.build_train_loop(config.train_cfg)
+        return runner
+    except InputError:
+        raise
+    except (TypeError, KeyError, ValueError, AssertionError, FileNotFoundError) as error:
+        raise InputError(
+            f"{config.filename} does not build: {type(error).__name__}: {str(error).strip()} "
+            "Correct that setting in the configuration or with --cfg_options."
+        ) from error
+
+
+def _scores(runner: Runner) -> dict[str, float]:
+    scalars = runner.message_hub.log_scalars
+    return {
+        name.removeprefix("val/"): float(buffer.current())
+        for name, buffer in scalars.items()
+        if name.startswith("val/") and "time" not in name
+    }
+
+
+def prepare_run(
+    name: str | Path,
+    options: tuple[str, ...] = (),
+    data_root: Path | None = None,
+    iterations: int | None = None,
+) -> Config:
+    """Reads a configuration and sets the length of the run."""
+    config = load_config(name, options, data_root)
+    if iterations is not None:
+        set_iterations(config, iterations)
+    return config

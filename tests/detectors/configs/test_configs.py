@@ -1,0 +1,82 @@
+"""Every shipped configuration builds: its detector, its data sets and their pipelines."""
+
+import pytest
+from mmdet.registry import DATASETS, MODELS
+from mmengine.config import utils
+from mmengine.registry import DefaultScope
+
+from visionrel.artifacts import save_json
+from visionrel.data.aerial import AXES, CLASS_SETS, save_conditions
+from visionrel.detectors.configuration import load_config, shipped_configs
+
+
+COUNTS = {"aerial": 10, "visdrone": 10, "uavdt": 3, "dota": 15}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_look_at_metafiles():
+    """For each `mmdet::` MMEngine reads 200 files of model cards, none of which is of a base."""
+
+    def find_nothing(package, path):
+        raise ValueError(f"{path} has no model card")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "_get_cfg_metainfo", find_nothing)
+        yield
+
+
+def data_of(name: str) -> str:
+    return name.rpartition("_")[2]
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    """For each data set a folder with labels of one picture, which is not there."""
+    folders = {}
+    for name, classes in CLASS_SETS.items():
+        folder = tmp_path_factory.mktemp(name)
+        labels = {
+            "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 64}],
+            "annotations": [],
+            "categories": [{"id": i, "name": each} for i, each in enumerate(classes, 1)],
+        }
+        for split in ("train", "val", "test"):
+            save_json(folder / f"{split}.json", labels)
+        uniform = {axis: [1 / len(phrases)] * len(phrases) for axis, phrases in AXES.items()}
+        save_conditions(folder / "train-conditions.json", {"a.jpg": uniform})
+        folders[name] = folder
+    return folders
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_builds(name, roots):
+    config = load_config(name, data_root=roots[data_of(name)])
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        model = MODELS.build(config.model)
+        loaders = config.train_dataloader, config.val_dataloader, config.test_dataloader
+        # Serializing collects garbage each time, which takes a second.
+        built = [DATASETS.build({**loader.dataset, "serialize_data": False}) for loader in loaders]
+    assert not [key for key in config if key.startswith("_")], "a helper of the configuration"
+    heads = [part for part in model.modules() if hasattr(part, "num_classes")]
+    expected = {COUNTS[data_of(name)]}
+    # A region proposal network has the one class "object".
+    assert {head.num_classes for head in heads} - {1} == expected
+    assert {tuple(part.metainfo["classes"]) for part in built} == {CLASS_SETS[data_of(name)]}
+    assert all(len(part) == 1 for part in built)
+    assert config.val_evaluator.ann_file == str(
+        roots[data_of(name)] / config.val_dataloader.dataset.ann_file
+    )
+
+
+def test_the_families_are_complete():
+    names = set(shipped_configs())
+    for data, run in (
+        ("aerial", "1xb4-2k"),
+        *((each, "8xb1-12e") for each in COUNTS if each != "aerial"),
+    ):
+        depth = "r18" if data == "aerial" else "r50"
+        for part in ("", "vsr-", "relation-", "lango-"):
+            for base in ("gfl", "faster-rcnn"):
+                assert f"{part}{base}_{depth}_fpn_{run}_{data}" in names
+        for part in ("bf-", "bf-lango-"):
+            assert f"{part}faster-rcnn_{depth}_fpn_{run}_{data}" in names
