@@ -47,10 +47,12 @@ def state_of(folder, step):
     return load_tensors(folder / f"checkpoint-{step}" / "training_state.safetensors")[0]
 
 
-def test_stopped_and_resumed_equals_unbroken_bit_for_bit(tmp_path):
-    train(ToyTask(), toy_config(tmp_path / "whole", **FULL))
-    train(ToyTask(), toy_config(tmp_path / "broken", **FULL), on_step=stop_at(3))
-    again = toy_config(tmp_path / "broken", **FULL, resume_from_checkpoint="latest")
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_stopped_and_resumed_equals_unbroken_bit_for_bit(tmp_path, optimizer):
+    settings = {**FULL, "optimizer": optimizer}
+    train(ToyTask(), toy_config(tmp_path / "whole", **settings))
+    train(ToyTask(), toy_config(tmp_path / "broken", **settings), on_step=stop_at(3))
+    again = toy_config(tmp_path / "broken", **settings, resume_from_checkpoint="latest")
     result = train(ToyTask(), again)
     assert (result.steps, result.stopped) == (6, False)
     assert equal(result_of(tmp_path / "whole"), result_of(tmp_path / "broken"))

@@ -41,6 +41,8 @@ class TrainingConfig:
     """Course of the learning rate over the optimizer steps."""
     lr_warmup_steps: int = 0
     """Optimizer steps over which the learning rate rises; `constant` ignores it."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`muon` moves matrices by orthogonal momentum and the rest as AdamW does, at the same rate."""
     max_grad_norm: float | None = None
     """Longest gradient allowed; longer ones are scaled down. Off when not given."""
     adam_beta1: float = 0.9

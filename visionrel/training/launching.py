@@ -59,6 +59,10 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
             "`validation_steps` cannot be used under FSDP, where no process has a whole model; "
             "generate from the checkpoints instead."
         )
+    if sharded and config.optimizer == "muon":
+        raise InputError(
+            "`optimizer` muon needs whole matrices, and FSDP shards them. Use adamw, or DDP."
+        )
     if config.allow_tf32:
         torch.set_float32_matmul_precision("high")
     return accelerator

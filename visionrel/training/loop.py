@@ -26,6 +26,7 @@ from visionrel.training.checkpoints import (
 )
 from visionrel.training.config import TrainingConfig
 from visionrel.training.launching import count_steps, make_accelerator, make_schedule
+from visionrel.training.muon import Muon
 from visionrel.training.state import TrainingState
 from visionrel.training.stopping import (
     Interrupted,
@@ -135,7 +136,8 @@ class _Trainer:
     def _prepare(self, task: Task) -> None:
         config = self.config
         trainable = [parameter for parameter in task.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(
+        kind = {"adamw": torch.optim.AdamW, "muon": Muon}[config.optimizer]
+        optimizer = kind(
             trainable,
             lr=self.base_lr,
             betas=(config.adam_beta1, config.adam_beta2),
