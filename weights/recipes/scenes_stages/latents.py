@@ -17,6 +17,8 @@ from visionrel.worlds.scenes import (
     DENSE,
     OBJECTS,
     PLAIN,
+    RELATIONS,
+    Relation,
     Scene,
     render,
     render_coverage,
@@ -29,6 +31,13 @@ GRID_SIDE = 8
 MOST_OBJECTS = 3
 PLAIN_SHARE = 0.5
 """Share of scenes with upright sprites in their own colours, as most prompts ask for."""
+CLOSE_SHARE = 0.35
+"""Share of scenes in which sprites touch, cover or lean to one another: the hardest relations."""
+_CLOSE = [
+    relation
+    for relation in RELATIONS.values()
+    if relation.reach != Relation.reach or relation.subject_turn != "any"
+]
 logger = logging.getLogger(__name__)
 
 
@@ -106,7 +115,9 @@ def _encode_shard(
 
 
 def _draw(rng: np.random.Generator) -> tuple[Scene, str]:
-    return sample_scene(rng, style=PLAIN if rng.random() < PLAIN_SHARE else DENSE)
+    style = PLAIN if rng.random() < PLAIN_SHARE else DENSE
+    relation = _CLOSE[rng.integers(len(_CLOSE))] if rng.random() < CLOSE_SHARE else None
+    return sample_scene(rng, relation, style=style)
 
 
 def _describe_layout(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
