@@ -20,9 +20,10 @@ from visionrel.demos.motions import NOT_JUDGED, find_motion, mark
 from visionrel.pipelines.videorepa.config import GenerateConfig, TrainConfig
 from visionrel.pipelines.videorepa.generate import COMMAND, draw
 from visionrel.pipelines.videorepa.pipeline import LORA_NAME
-from visionrel.pipelines.videorepa.studio import Studio, write_clips
+from visionrel.pipelines.videorepa.studio import Studio
 from visionrel.records import Record, save_clip
 from visionrel.worlds.motion import CLIP_SIDE, Verdict, judge_clip
+from visionrel.worlds.motion.writing import write_clips
 
 
 MAX_SEED = 2**31 - 1
@@ -94,7 +95,8 @@ class Desk:
         ):
             progress(0, desc="rendering clips, reading them with the teacher")
             seed, frames = seed or 0, self.studio.own_transformer.config.sample_frames
-            data = write_clips(Path(place) / "clips", clips, (seed,), self.side, frames)
+            data = Path(place) / "clips"
+            write_clips(data, clips, seed, (), self.side, frames)
             watch = Watch(steps, progress, self.switch)
             settings = {
                 **TUNING,

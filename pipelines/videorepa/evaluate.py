@@ -28,9 +28,10 @@ from visionrel.pipelines.videorepa.comparison import (
 from visionrel.pipelines.videorepa.config import EvaluateConfig
 from visionrel.pipelines.videorepa.findings import Findings, Sample, make_report
 from visionrel.pipelines.videorepa.probe import measure_probe, probe_report
-from visionrel.pipelines.videorepa.studio import Scores, Studio, write_clips
+from visionrel.pipelines.videorepa.studio import Scores, Studio
 from visionrel.pipelines.videorepa.teachers import find_teacher, load_teacher, teacher_digest
 from visionrel.worlds.motion import FRAMES_PER_SECOND, render_clip
+from visionrel.worlds.motion.writing import write_clips
 
 
 logger = logging.getLogger(__name__)
@@ -128,13 +129,10 @@ class _Evaluation:
 
     def _learn(self, variant: Variant, seed: int, learned: Path) -> None:
         config = self.config
-        clips = write_clips(
-            config.output_dir / "clips",
-            config.clips,
-            (config.seed, _CLIPS),
-            self.side,
-            self.frames,
-        )
+        clips = config.output_dir / "clips"
+        if not clips.is_dir():
+            seed_of_clips = (config.seed, _CLIPS)
+            write_clips(clips, config.clips, seed_of_clips, (), self.side, self.frames)
         settings = dict(variant.settings)
         if settings.get("align_layer") == -1:
             settings["align_layer"] = self.studio.num_layers

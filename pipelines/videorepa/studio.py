@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from visionrel.data.clips import CAPTION_SUFFIX, write_mp4
 from visionrel.devices import choose_device
 from visionrel.pipelines.videorepa.comparison import Prompt
 from visionrel.pipelines.videorepa.config import TrainConfig
@@ -20,7 +18,7 @@ from visionrel.pipelines.videorepa.generate import to_pixels
 from visionrel.pipelines.videorepa.pipeline import load_video_components, resolve_video_base
 from visionrel.pipelines.videorepa.trainer import train
 from visionrel.training.loop import StepCallback
-from visionrel.worlds.motion import FRAMES_PER_SECOND, Verdict, render_clip, sample_motion
+from visionrel.worlds.motion import Verdict
 from visionrel.worlds.motion.judge import judge_clip
 
 
@@ -144,20 +142,3 @@ class Studio:
             judge_clip(clip, prompt.kind, prompt.names)
             for clip, prompt in zip(clips, prompts, strict=True)
         ]
-
-
-def write_clips(folder: Path, count: int, seed: Sequence[int], side: int, frames: int) -> Path:
-    """Writes clips of the motion world with their captions, once; an unfinished set is redone."""
-    if folder.is_dir():
-        return folder
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    rng = np.random.default_rng(seed)
-    for index in range(count):
-        scene, caption = sample_motion(rng)
-        path = unfinished / f"{index:05d}.mp4"
-        write_mp4(path, render_clip(scene, side, frames), FRAMES_PER_SECOND)
-        path.with_suffix(CAPTION_SUFFIX).write_text(caption, encoding="utf-8")
-    unfinished.rename(folder)
-    return folder

@@ -1,4 +1,4 @@
-"""`data`: a doctor for exemplars and labels, pictures from the worlds, converters to COCO."""
+"""`data`: a doctor for exemplars, clips and labels, the worlds' pictures, converters to COCO."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from visionrel.cli.commands import Command, Group, Result
 from visionrel.cli.data_aerial import CONVERT, RENDER_AERIAL, check_labels
+from visionrel.cli.data_clips import RENDER_MOTION, check_clips, holds_clips
 from visionrel.errors import InputError
 
 
@@ -27,7 +28,7 @@ class CheckSettings:
     """What to look at."""
 
     path: Path
-    """Folder of pictures and text.json, or a COCO json of boxes."""
+    """Folder of pictures and text.json, folder or table of clips, or a COCO json of boxes."""
     images_dir: Path | None = None
     """Folder of the pictures that a COCO json names."""
     classes: tuple[str, ...] | None = None
@@ -51,7 +52,7 @@ class RenderScenesSettings:
 
 
 def check(settings: CheckSettings) -> Result:
-    """Reads exemplars, or labels if the path ends in .json.
+    """Reads exemplars or clips, or labels if the path ends in .json.
 
     Raises:
         InputError: If anything would stop a training.
@@ -66,6 +67,8 @@ def check(settings: CheckSettings) -> Result:
             f"`{'`, `'.join(given)}` belong to labels, but {settings.path} is not a .json; name "
             "the COCO json, or leave them out to check a folder of exemplars."
         )
+    if holds_clips(settings.path):
+        return check_clips(settings.path)
     return check_exemplars(settings.path)
 
 
@@ -136,16 +139,16 @@ def render_scenes(settings: RenderScenesSettings) -> Result:
 
 
 DATA = Group(
-    "Check exemplars and labels, draw pictures, convert labels.",
+    "Check exemplars, clips and labels, draw pictures and clips, convert labels.",
     lambda: {
         "check": Command(
-            "Look at every picture, caption and box before training.",
+            "Look at every picture, clip, caption and box before training.",
             lambda: CheckSettings,
             check,
             words_first=True,
         ),
         "render": Group(
-            "Draw pictures of a procedural world.",
+            "Draw pictures or clips of a procedural world.",
             lambda: {
                 "scenes": Command(
                     "Draw two-object scenes that show one relation.",
@@ -153,6 +156,7 @@ DATA = Group(
                     render_scenes,
                     words_first=True,
                 ),
+                "motion": RENDER_MOTION,
                 "aerial": RENDER_AERIAL,
             },
         ),

@@ -31,8 +31,8 @@ VARIABLE = 0.2
 """Share of the usual time between frames by which one may differ before the rate is variable."""
 
 _QUALITY = "16"
-# Where x264 looks ahead in clips of a few blocks it reads memory that nobody wrote, and equal frames
-# give unequal files.
+# Where x264 looks ahead in clips of a few blocks it reads memory that nobody wrote, and equal
+# frames give unequal files.
 _REPEATABLE = "mbtree=0:bframes=0"
 
 

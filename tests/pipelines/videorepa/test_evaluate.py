@@ -5,7 +5,7 @@ from visionrel.errors import InputError
 from visionrel.pipelines.videorepa.comparison import VARIANTS, choose_variants, draw_prompts
 from visionrel.pipelines.videorepa.config import EvaluateConfig, TrainConfig
 from visionrel.pipelines.videorepa.evaluate import evaluate
-from visionrel.pipelines.videorepa.studio import Scores, Studio, write_clips
+from visionrel.pipelines.videorepa.studio import Scores, Studio
 from visionrel.worlds.motion import KINDS, PHYSICS, RELATIONS, Laws, Verdict
 
 
@@ -103,15 +103,6 @@ def test_missing_objects_and_broken_laws_count_as_wrong():
     assert scores.physics == [1.0, 0.75, 1.0, 0.0]
     assert (scores.motion, scores.physical) == ([1, 1, 0, 0], [1, 0, 1, 0])
     assert (scores.both, scores.entities) == ([1, 0, 0, 0], [1, 1, 1, 0])
-
-
-def test_an_unfinished_set_of_clips_is_redone(tmp_path):
-    (tmp_path / "clips.unfinished").mkdir()
-    (tmp_path / "clips.unfinished" / "junk.mp4").touch()
-    folder = write_clips(tmp_path / "clips", 2, (0,), 32, 9)
-    assert sorted(path.name for path in folder.iterdir()) == [
-        *("00000.mp4", "00000.txt", "00001.mp4", "00001.txt"),
-    ]
 
 
 def test_every_bad_number_is_named(tmp_path):
