@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import CogVideoXPipeline
+from diffusers.models.attention_processor import CogVideoXAttnProcessor2_0
 
 from visionrel.pipelines.videorepa.teachers import VideoMAETeacher, load_teacher
 from visionrel.weights.recipes import motion, motion_teacher
+from visionrel.weights.recipes.motion_stages.attention import PlainAttention
 from visionrel.weights.recipes.motion_stages.clips import describe_cells, draw_scene
-from visionrel.weights.recipes.motion_stages.text import describe_scene
+from visionrel.weights.recipes.motion_stages.text import WIDTH, describe_scene
 from visionrel.weights.recipes.motion_stages.tokenizer import (
     MAX_LENGTH,
     build_tokenizer,
@@ -53,6 +55,20 @@ def test_positions_are_those_of_the_pipeline(pipeline):
     stock = pipeline._prepare_rotary_positional_embeddings(48, 48, 5, torch.device("cpu"))
     for ours, theirs in zip(make_rotary(), stock, strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_attention_for_training_is_that_of_the_base(pipeline):
+    transformer, generator = pipeline.transformer, torch.Generator().manual_seed(0)
+    latents = torch.randn(2, 5, 12, 12, 12, generator=generator)
+    words = torch.randn(2, MAX_LENGTH, WIDTH, generator=generator)
+    found = []
+    for processor in (CogVideoXAttnProcessor2_0(), PlainAttention()):
+        transformer.set_attn_processor(processor)
+        with torch.no_grad():
+            timesteps = torch.tensor([3, 900])
+            found.append(transformer(latents, words, timesteps, image_rotary_emb=make_rotary()))
+    torch.testing.assert_close(found[1].sample, found[0].sample, atol=1e-5, rtol=1e-4)
+    transformer.set_attn_processor(CogVideoXAttnProcessor2_0())
 
 
 def test_a_second_run_goes_on_and_changes_nothing(built):

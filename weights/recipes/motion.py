@@ -36,7 +36,9 @@ class BuildConfig:
     cached_clips: int = 40_000
     """Clips whose latents the transformer learns from."""
     transformer_steps: int = 12_000
-    """Optimizer steps of the transformer, 32 latents each."""
+    """Optimizer steps of the transformer."""
+    transformer_batch_size: int = 32
+    """Latents per step."""
     transformer_learning_rate: float = 8e-4
     """Learning rate of the transformer after the warm-up."""
     transformer_lr_scheduler: Literal["constant_with_warmup", "cosine"] = "constant_with_warmup"
@@ -147,7 +149,7 @@ def _train_transformer(
         config.output_dir / "transformer",
         config.seed,
         config.transformer_steps,
-        train_batch_size=32,
+        train_batch_size=config.transformer_batch_size,
         learning_rate=config.transformer_learning_rate,
         lr_scheduler=config.transformer_lr_scheduler,
         lr_warmup_steps=200,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import T5EncoderModel, T5Tokenizer
 
 from visionrel.training import SampleRandom, Task
+from visionrel.weights.recipes.motion_stages.attention import PlainAttention
 from visionrel.weights.recipes.motion_stages.clips import GRID_FRAMES, GRID_SIDE, MOST_OBJECTS
 from visionrel.weights.recipes.motion_stages.latents import CachedClips
 from visionrel.weights.recipes.motion_stages.text import WIDTH, pad_sometimes
@@ -95,6 +96,7 @@ class DenoisingTask(Task):
     ) -> None:
         super().__init__()
         self.transformer = transformer
+        transformer.set_attn_processor(PlainAttention())
         self.text_encoder = text_encoder.eval().requires_grad_(False)
         self.cache, self.scaling_factor = cache, scaling_factor
         self.num_items = len(cache.latents)
