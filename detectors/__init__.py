@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import io
 import sys
+import warnings
 
 from visionrel.errors import InputError
 
@@ -28,8 +29,9 @@ from visionrel.detectors.ops import register_stand_in  # noqa: E402
 # Before anything imports `mmcv.ops`, which fails without compiled ops.
 register_stand_in()
 
-# MMDetection prints that a package of its maintainers is absent; nobody needs that one.
-with contextlib.redirect_stdout(io.StringIO()) as _printed:
+# MMDetection says that optional packages of its maintainers are absent; nobody needs those.
+with contextlib.redirect_stdout(io.StringIO()) as _printed, warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "faster_coco_eval is not installed")
     from visionrel.detectors import batchformer, datasets, hooks, lango, variants
     from visionrel.detectors.batchformer import BatchFormerLayer
 for _line in _printed.getvalue().splitlines():

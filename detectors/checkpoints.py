@@ -7,6 +7,7 @@ writes the weights of a checkpoint as safetensors, with the class names in the h
 
 import json
 import pickle
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 import tyro
+from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch import Tensor, nn
 
@@ -24,10 +26,16 @@ from visionrel.artifacts import (
     save_tensors,
 )
 from visionrel.errors import InputError
+from visionrel.weights_manifest import embedded_folder, load_manifest
 
 
 HEADER = "detector"
+FILE = "model.safetensors"
+"""Of a shipped detector, in the folder of its name."""
 _SHOWN = 3
+# MMEngine appends the start of the run to the name of the configuration.
+_TIME = re.compile(r"_\d{8}_\d{6}$")
+_STATISTICS = ("current", "max", "mean", "min")
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,24 @@ class Weights:
     config: str | None = None
 
 
+def find_weights(name: str | Path) -> Path:
+    """Finds weights: a file, or the name of a shipped detector, whose hash is verified.
+
+    Raises:
+        InputError: If there is neither; lists the shipped ones.
+    """
+    if Path(name).exists():
+        return Path(name)
+    shipped = [known for known, entry in load_manifest().items() if FILE in entry.files]
+    shipped = [known for known in shipped if known.startswith("aerial")]
+    if str(name) in shipped:
+        return embedded_folder(str(name)) / FILE
+    raise InputError(
+        f"There are no weights {str(name)!r}, neither as a file nor among the shipped ones: "
+        f"{', '.join(shipped) or 'none'}."
+    )
+
+
 def load_checkpoint(path: Path | str) -> dict[str, Any]:
     """Reads a checkpoint of MMEngine; only tensors and the types of its own records are allowed.
 
@@ -55,7 +81,7 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
     """
     check_file(path)
     try:
-        with torch.serialization.safe_globals(get_torch_safe_globals()):
+        with torch.serialization.safe_globals(_safe_types()):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise InputError(
@@ -70,18 +96,33 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
     return checkpoint
 
 
+def _safe_types() -> list[Any]:
+    """The types of MMEngine's records; its list has all of `getattr`, records need four methods."""
+    types = [item for item in get_torch_safe_globals() if item is not getattr]
+    return [*types, (_get_statistic, "builtins.getattr")]
+
+
+def _get_statistic(owner: Any, name: str) -> Any:
+    if owner is not HistoryBuffer or name not in _STATISTICS:
+        raise pickle.UnpicklingError(f"it asks for {name!r} of {owner!r}")
+    return getattr(owner, name)
+
+
 def load_weights(path: Path | str) -> Weights:
     """Reads weights from safetensors or from a checkpoint of MMEngine.
 
+    Args:
+        path: A file, or the name of a shipped detector.
+
     Raises:
-        InputError: If the file is damaged or cannot be read safely.
+        InputError: If the file is missing, damaged or cannot be read safely.
     """
-    path = Path(path)
+    path = find_weights(path)
     if path.suffix in PICKLE_SUFFIXES:
         checkpoint = load_checkpoint(path)
         meta = checkpoint.get("meta", {})
         classes = (meta.get("dataset_meta") or {}).get("classes")
-        name = meta.get("experiment_name", "").rpartition("_")[0] or None
+        name = _TIME.sub("", meta.get("experiment_name", "")) or None
         return Weights(
             checkpoint.get("state_dict", checkpoint), tuple(classes) if classes else None, name
         )

@@ -11,6 +11,7 @@ from PIL import Image
 
 from visionrel.artifacts import save_json, sha256_of
 from visionrel.data.exemplars import open_picture
+from visionrel.detectors.checkpoints import find_weights
 from visionrel.detectors.inference import Detector, check_numbers
 from visionrel.errors import InputError
 from visionrel.records import Record, save_picture
@@ -33,8 +34,8 @@ def detect_pictures(settings: DetectSettings) -> dict[str, Any]:
     check_numbers(settings.threshold, settings.tiles, settings.overlap)
     pictures = _open(settings.images)
     detector = Detector(settings.config, settings.weights, settings.device)
-    digest = sha256_of(settings.weights)
-    base = {"name": settings.config or detector.config.filename, "sha256": digest}
+    digest = sha256_of(find_weights(settings.weights))
+    base = {"name": Path(detector.config.filename).stem, "sha256": digest}
     options = {"threshold": settings.threshold, "tile": settings.tiles, "overlap": settings.overlap}
     rows, entries, boxes = [], [], []
     for number, (path, picture) in enumerate(zip(settings.images, pictures, strict=True), 1):

@@ -15,6 +15,8 @@ from visionrel.errors import InputError
 
 
 FOLDER = Path(__file__).parent / "configs"
+# Blocks whose keys are free.
+_OPEN = ("default_hooks", "custom_keys")
 _ITERATIONS = ("begin", "end", "T_max", "milestones")
 
 
@@ -156,6 +158,8 @@ def _unknown_option(config: Config, key: str) -> Iterator[str]:
         if isinstance(node, list | tuple) and name.isdigit() and int(name) < len(node):
             node = node[int(name)]
             continue
+        if depth and parents[depth - 1] in _OPEN:
+            return
         names = (
             {str(i) for i in range(len(node))} if isinstance(node, list | tuple) else _keys(node)
         )

@@ -37,7 +37,7 @@ class Speed:
 
 def evaluate_detector(
     config: str | Path | Config,
-    weights: Path,
+    weights: str | Path,
     data_root: Path | None = None,
     splits: Sequence[str] = SPLITS,
     groups: Mapping[str, Sequence[str]] | None = None,
@@ -47,7 +47,7 @@ def evaluate_detector(
 
     Args:
         config: A configuration, its file, or the name of a shipped one.
-        weights: safetensors, or a checkpoint of MMEngine.
+        weights: safetensors, a checkpoint of MMEngine, or the name of a shipped detector.
         data_root: Folder with `SPLIT/` and `SPLIT.json`; that of the configuration if None.
         splits: Names of the splits.
         groups: Group to class names; each gets the mean over its classes.

@@ -109,7 +109,7 @@ class Detector:
     Args:
         config: A configuration file or the name of a shipped one; None takes the name that the
             weights tell.
-        weights: safetensors, or a checkpoint of MMEngine.
+        weights: safetensors, a checkpoint of MMEngine, or the name of a shipped detector.
         device: Where it runs; CUDA if there is one when not given.
 
     Raises:

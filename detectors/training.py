@@ -68,6 +68,8 @@ def train_detector(
     config.work_dir = str(work_dir)
     config.randomness = {"seed": seed}
     config.launcher = "pytorch" if "LOCAL_RANK" in os.environ else "none"
+    # MMEngine gives a name's visualizer, and the folder it writes to, to all runs of a process.
+    config.visualizer.name = f"visualizer-{time.time_ns()}"
     if not validate:
         config.val_cfg = config.val_dataloader = config.val_evaluator = None
     _set_resume(config, work_dir, resume)
@@ -134,15 +136,27 @@ def _set_resume(config: Config, work_dir: Path, resume: str | None) -> None:
             )
         return
     config.resume = True
-    config.load_from = None if resume == LATEST else resume
-    if resume != LATEST:
-        load_checkpoint(resume)
+    config.load_from = str(latest_checkpoint(work_dir) or "") if resume == LATEST else resume
+    if config.load_from:
+        load_checkpoint(config.load_from)
+    else:
+        config.resume, config.load_from = False, None
 
 
 def latest_checkpoint(work_dir: Path) -> Path | None:
-    """The checkpoint named by `last_checkpoint`; None where there is none."""
+    """The newest complete checkpoint of a run; None where there is none.
+
+    MMEngine names it in `last_checkpoint` once it is written. A process that is killed just then
+    leaves that file empty; the newest checkpoint is complete in that case.
+    """
     pointer = Path(work_dir) / "last_checkpoint"
-    return Path(pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else None
+    if not pointer.is_file():
+        return None
+    if name := Path(pointer.read_text(encoding="utf-8").strip()).name:
+        return Path(work_dir) / name
+    numbered = {path.stem.rpartition("_")[2]: path for path in Path(work_dir).glob("*.pth")}
+    steps = [step for step in numbered if step.isdigit()]
+    return numbered[max(steps, key=int)] if steps else None
 
 
 def _build(config: Config) -> Runner:

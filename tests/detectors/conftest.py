@@ -6,3 +6,12 @@ import pytest
 pytest.importorskip("mmdet")
 
 import visionrel.detectors  # noqa: F401  (before any test imports mmcv.ops)
+from visionrel.worlds.aerial import write_aerial
+
+
+@pytest.fixture(scope="session")
+def aerial(tmp_path_factory):
+    """A few pictures of the aerial world; tests that spoil something copy it first."""
+    folder = tmp_path_factory.mktemp("world") / "aerial"
+    write_aerial(folder, {"train": 6, "val": 2, "test-night": 2, "test-fog": 2, "test-steep": 2})
+    return folder

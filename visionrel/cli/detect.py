@@ -16,8 +16,8 @@ class DetectSettings:
 
     images: tuple[Path, ...]
     """Pictures."""
-    weights: Path
-    """Weights as safetensors, or a checkpoint of a training run."""
+    weights: str = "aerial-base"
+    """A shipped detector's name, a safetensors file, or a checkpoint of a training run."""
     config: str | None = None
     """Configuration file or name of a shipped one; what the weights tell when not given."""
     tiles: int | None = None
@@ -60,8 +60,8 @@ class EvaluateDetectorSettings:
 
     config: str
     """Configuration file, or name of a shipped one."""
-    weights: Path
-    """Weights as safetensors, or a checkpoint of a training run."""
+    weights: str
+    """A shipped detector's name, a safetensors file, or a checkpoint of a training run."""
     data_root: Path | None = None
     """Folder with SPLIT.json and SPLIT/; the configuration's when not given."""
     splits: tuple[str, ...] = ("val", "test-night", "test-fog", "test-steep")

@@ -1,0 +1,157 @@
+"""Training with MMEngine's runner: complete checks before, exact resuming, nothing good lost."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.detectors.runs import BASE, quick_run
+from visionrel.artifacts import load_json, save_json
+from visionrel.detectors.checkpoints import load_checkpoint
+from visionrel.detectors.training import latest_checkpoint, prepare_run, train_detector
+from visionrel.errors import InputError, VisionrelError
+
+
+LANGO = "lango-faster-rcnn_r18_fpn_1xb4-2k_aerial"
+BATCHFORMER = "bf-faster-rcnn_r18_fpn_1xb4-2k_aerial"
+
+
+@pytest.fixture
+def spoiled(aerial, tmp_path):
+    """A copy of the pictures, to spoil."""
+    return Path(shutil.copytree(aerial, tmp_path / "spoiled"))
+
+
+def logged(work_dir):
+    """What was logged of each step by each process that ran there, but for times."""
+    found = []
+    for path in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        found.append(
+            {row["step"]: {k: v for k, v in row.items() if "time" not in k} for row in rows}
+        )
+    return found
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_killed_and_resumed_equals_an_unbroken_run(aerial, tmp_path):
+    """Order of pictures, flips, sampled regions and BatchFormer's dropout are random."""
+    whole = quick_run(tmp_path / "whole", aerial, BATCHFORMER, 5)
+    folder = tmp_path / "killed"
+    words = (str(folder), str(aerial), BATCHFORMER, "5", "4")
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.detectors.kill", *words],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == -9, process.stderr
+    assert latest_checkpoint(folder).name == "iter_3.pth"
+    resumed = quick_run(folder, aerial, BATCHFORMER, 5, resume="latest")
+    assert (whole.iterations, resumed.iterations) == (5, 5)
+    one, two = load_checkpoint(whole.checkpoint), load_checkpoint(resumed.checkpoint)
+    assert same(one["state_dict"], two["state_dict"])
+    first, second = (found["optimizer"]["state"] for found in (one, two))
+    assert all(same(first[key], second[key]) for key in first)
+    (unbroken,) = logged(tmp_path / "whole")
+    before, after = logged(folder)
+    assert {**before, **after}.keys() == unbroken.keys()
+    for rows in (before, after):
+        assert all(row["loss"] == unbroken[step]["loss"] for step, row in rows.items())
+
+
+def test_a_second_run_in_one_folder_is_refused(aerial, tmp_path):
+    done = quick_run(tmp_path / "run", aerial)
+    with pytest.raises(InputError, match="--resume latest"):
+        quick_run(tmp_path / "run", aerial)
+    again = quick_run(tmp_path / "run", aerial, resume=str(done.checkpoint), iterations=3)
+    assert again.iterations == 3
+
+
+def test_resuming_where_nothing_was_trained_starts(aerial, tmp_path):
+    assert quick_run(tmp_path / "run", aerial, resume="latest").iterations == 2
+
+
+def test_a_pointer_lost_in_a_crash_does_no_harm(aerial, tmp_path):
+    done = quick_run(tmp_path / "run", aerial)
+    (tmp_path / "run" / "last_checkpoint").write_text("")
+    assert latest_checkpoint(tmp_path / "run") == done.checkpoint
+
+
+def test_moved_runs_resume(aerial, tmp_path):
+    quick_run(tmp_path / "run", aerial)
+    moved = Path(shutil.move(tmp_path / "run", tmp_path / "moved"))
+    assert quick_run(moved, aerial, resume="latest", iterations=3).iterations == 3
+
+
+def test_one_seed_gives_one_detector(aerial, tmp_path):
+    runs = [quick_run(tmp_path / str(i), aerial, seed=seed) for i, seed in enumerate((3, 3, 4))]
+    states = [load_checkpoint(run.checkpoint)["state_dict"] for run in runs]
+    assert same(states[0], states[1]) and not same(states[0], states[2])
+
+
+def test_everything_wrong_with_labels_is_told_before_anything_is_written(spoiled, tmp_path):
+    (spoiled / "train" / "000001.jpg").unlink()
+    (spoiled / "train" / "000002.jpg").write_bytes(b"")
+    labels = load_json(spoiled / "val.json")
+    labels["annotations"][0]["bbox"] = [10, 10, 0, 5]
+    save_json(spoiled / "val.json", labels)
+    with pytest.raises(InputError) as caught:
+        quick_run(tmp_path / "run", spoiled)
+    text = str(caught.value)
+    assert "000001.jpg" in text and "000002.jpg" in text and "val.json" in text
+    assert not (tmp_path / "run").exists()
+
+
+def test_classes_in_another_order_are_refused(spoiled, tmp_path):
+    labels = load_json(spoiled / "train.json")
+    labels["categories"][0]["name"], labels["categories"][3]["name"] = "car", "pedestrian"
+    save_json(spoiled / "train.json", labels)
+    with pytest.raises(InputError, match=r"train\.json.*order"):
+        quick_run(tmp_path / "run", spoiled)
+
+
+def test_a_bank_of_other_classes_is_refused_before_the_first_step(aerial, tmp_path):
+    bank = "model.roi_head.bbox_head.relation.text_bank=uavdt"
+    with pytest.raises(InputError, match="text bank has 3 classes"):
+        quick_run(tmp_path / "run", aerial, LANGO, options=(bank,))
+    assert latest_checkpoint(tmp_path / "run") is None
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(aerial, tmp_path):
+    done = quick_run(tmp_path / "run", aerial)
+    rate = ("optim_wrapper.optimizer.lr=1e20", "optim_wrapper.clip_grad=None")
+    with pytest.raises(VisionrelError, match=r"loss.*iteration.*\.jpg.*intact"):
+        quick_run(tmp_path / "hot", aerial, options=rate, iterations=6)
+    assert load_checkpoint(done.checkpoint)["state_dict"]
+
+
+def test_a_checkpoint_with_code_is_not_run(aerial, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    path = tmp_path / "evil.pth"
+    torch.save({"state_dict": {}, "meta": Evil()}, path)
+    with pytest.raises(InputError, match="cannot be read safely"):
+        quick_run(tmp_path / "run", aerial, resume=str(path))
+    config = prepare_run(BASE, (), aerial, 1)
+    config.load_from = str(path)
+    with pytest.raises(InputError, match="cannot be read safely"):
+        train_detector(config, tmp_path / "other")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_scores_of_the_last_validation_are_returned(aerial, tmp_path):
+    config = prepare_run(BASE, ("train_dataloader.batch_size=2",), aerial, 1)
+    done = train_detector(config, tmp_path / "run")
+    assert "coco/bbox_mAP" in done.metrics
