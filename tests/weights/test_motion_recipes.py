@@ -9,6 +9,7 @@ from diffusers import CogVideoXPipeline
 from diffusers.models.attention_processor import CogVideoXAttnProcessor2_0
 
 from visionrel.pipelines.videorepa.teachers import VideoMAETeacher, load_teacher
+from visionrel.training import SampleRandom
 from visionrel.weights.recipes import motion, motion_teacher
 from visionrel.weights.recipes.motion_stages.attention import PlainAttention
 from visionrel.weights.recipes.motion_stages.clips import describe_cells, draw_scene
@@ -23,10 +24,18 @@ from visionrel.weights.recipes.motion_stages.transformer import (
     make_scheduler,
     share_cells,
 )
+from visionrel.weights.recipes.motion_stages.vae import ReconstructionTask, make_vae
 from visionrel.worlds.motion import render_masks, sample_motion, vocabulary
 
 
-SHORT = {"text_steps": 1, "vae_steps": 1, "cached_clips": 4, "transformer_steps": 1}
+SHORT = {
+    "text_steps": 1,
+    "vae_crop_steps": 1,
+    "vae_steps": 1,
+    "cached_clips": 4,
+    "transformer_steps": 1,
+    "transformer_batch_size": 4,
+}
 TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
 
 
@@ -105,6 +114,16 @@ def test_every_word_is_one_token_and_every_caption_fits(tmp_path):
     ids = tokenize(tokenizer, captions)
     assert ids.shape == (60, MAX_LENGTH) and (ids[:, -1] == tokenizer.pad_token_id).all()
     assert tokenizer.decode(ids[0], skip_special_tokens=True) == captions[0]
+
+
+@pytest.mark.parametrize(("frames", "side"), [(9, 24), (17, 48)])
+def test_pieces_are_taken_around_objects(frames, side):
+    task = ReconstructionTask(make_vae(), frames, side)
+    random = SampleRandom(0, 3)
+    clip = task.sample(3, random)["clips"]
+    assert clip.shape == (3, frames, side, side)
+    ground = clip[:, 0, 0, 0]
+    assert (clip - ground[:, None, None, None]).abs().amax(0).gt(0.3).any()
 
 
 def test_labels_say_what_the_caption_says():

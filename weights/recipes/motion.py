@@ -27,12 +27,14 @@ class BuildConfig:
     """Folder of a base to start from, such as the shipped one; from scratch when not given."""
     text_steps: int = 1500
     """Optimizer steps of the text encoder on captions, 64 each; none with `start`."""
-    vae_steps: int = 8000
-    """Optimizer steps of the autoencoder, 4 clips each. With `start`: of its decoder alone."""
+    vae_crop_steps: int = 6000
+    """Optimizer steps of the autoencoder on pieces around objects, 8 each; none with `start`."""
+    vae_steps: int = 3000
+    """Then those on whole pictures, 4 each. With `start`: of its decoder alone."""
     vae_frames: int = 9
     """Frames of each of these clips: 9 or 17."""
     vae_learning_rate: float = 2e-3
-    """Learning rate of the autoencoder after the warm-up; it falls to 0 in a line."""
+    """Learning rate of the autoencoder after the warm-up; it falls to 0 on whole pictures."""
     cached_clips: int = 40_000
     """Clips whose latents the transformer learns from."""
     transformer_steps: int = 12_000
@@ -97,34 +99,50 @@ def _train_text_encoder(config: BuildConfig, tokenizer: T5Tokenizer) -> T5Encode
 
 
 def _train_vae(config: BuildConfig) -> AutoencoderKLCogVideoX:
+    """Pieces around objects first: ground is learned soon, and there is much of it."""
+    from diffusers import AutoencoderKLCogVideoX
+
+    from visionrel.weights.recipes.motion_stages.vae import PIECE_SIDE, make_vae
+    from visionrel.worlds.motion import CLIP_SIDE
+
+    if config.start is None:
+        vae = make_vae()
+        if config.vae_crop_steps:
+            vae = _reconstruct(config, vae, "vae-crops", config.vae_crop_steps, PIECE_SIDE, 8)
+    else:
+        vae = AutoencoderKLCogVideoX.from_pretrained(config.start / "vae").float()
+    if config.vae_steps:
+        vae = _reconstruct(config, vae, "vae", config.vae_steps, CLIP_SIDE, 4)
+    return vae.eval().requires_grad_(False)
+
+
+def _reconstruct(
+    config: BuildConfig, vae: AutoencoderKLCogVideoX, name: str, steps: int, side: int, batch: int
+) -> AutoencoderKLCogVideoX:
+    """Train the autoencoder on squares of a side and return what is left in the folder."""
     from diffusers import AutoencoderKLCogVideoX
 
     from visionrel.training import train
     from visionrel.weights.recipes.motion_stages.settings import stage_settings
-    from visionrel.weights.recipes.motion_stages.vae import ReconstructionTask, make_vae
+    from visionrel.weights.recipes.motion_stages.vae import ReconstructionTask
+    from visionrel.worlds.motion import CLIP_SIDE
 
-    if config.start is None:
-        vae = make_vae()
-    else:
-        vae = AutoencoderKLCogVideoX.from_pretrained(config.start / "vae").float()
-    if config.vae_steps:
-        folder = config.output_dir / "vae"
-        settings = stage_settings(
-            folder,
-            config.seed,
-            config.vae_steps,
-            train_batch_size=4,
-            learning_rate=config.vae_learning_rate,
-            lr_scheduler="linear",
-            lr_warmup_steps=150,
-            adam_beta2=0.98,
-            adam_weight_decay=1e-4,
-            ema_decay=0.998,
-        )
-        task = ReconstructionTask(vae, config.vae_frames, encoder_frozen=config.start is not None)
-        train(task, settings)
-        vae = AutoencoderKLCogVideoX.from_pretrained(folder / "vae").float()
-    return vae.eval().requires_grad_(False)
+    folder = config.output_dir / name
+    settings = stage_settings(
+        folder,
+        config.seed,
+        steps,
+        train_batch_size=batch,
+        learning_rate=config.vae_learning_rate,
+        lr_scheduler="linear" if side == CLIP_SIDE else "constant_with_warmup",
+        lr_warmup_steps=100,
+        adam_beta2=0.98,
+        adam_weight_decay=1e-4,
+        ema_decay=0.998,
+    )
+    frozen = config.start is not None
+    train(ReconstructionTask(vae, config.vae_frames, side, encoder_frozen=frozen), settings)
+    return AutoencoderKLCogVideoX.from_pretrained(folder / "vae").float()
 
 
 def _train_transformer(

@@ -23,7 +23,7 @@ from visionrel.worlds.motion.scene import APPEARANCES
 
 
 WIDTH = 128
-LONG_SHARE = 0.1
+LONG_SHARE = 0.03
 """Share of batches whose prompts are filled up as far as stock Diffusers does it."""
 _NOTHING = -1
 _KINDS = (*RELATIONS, *PHYSICS, "together", "alone")

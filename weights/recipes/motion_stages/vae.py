@@ -19,6 +19,8 @@ MOTION_WEIGHT = 4.0
 """Pixels that change between frames count this much more: most of a clip is still ground."""
 PIECE = 9
 """Frames that the stock model encodes in one go at the start of a clip."""
+PIECE_SIDE = 24
+"""Side of the pieces around objects: half of the picture, as large as the largest objects."""
 
 
 def make_vae(
@@ -49,24 +51,37 @@ class ReconstructionTask(Task):
     Args:
         vae: Trained in place.
         frames: Consecutive frames of a clip that are taken; `PIECE` or all.
+        side: Side of the square that is taken, around one of the objects; `CLIP_SIDE` is all.
         encoder_frozen: Train the decoder alone, so that latents cached before stay valid.
     """
 
     num_items = 1_000_000
 
     def __init__(
-        self, vae: AutoencoderKLCogVideoX, frames: int = FRAMES, encoder_frozen: bool = False
+        self,
+        vae: AutoencoderKLCogVideoX,
+        frames: int = FRAMES,
+        side: int = CLIP_SIDE,
+        encoder_frozen: bool = False,
     ) -> None:
         super().__init__()
-        self.vae, self.frames, self.encoder_frozen = vae, frames, encoder_frozen
+        self.vae, self.frames, self.side = vae, frames, side
+        self.encoder_frozen = encoder_frozen
         vae.encoder.requires_grad_(not encoder_frozen)
 
     def sample(self, item: int, random: SampleRandom) -> dict[str, Tensor]:
-        """Draw a clip `(3, frames, 48, 48)` in [-1, 1]."""
+        """Draw a clip `(3, frames, side, side)` in [-1, 1]."""
         rng = np.random.default_rng(random.numpy.randint(2**31))
-        clip = clip_tensor(draw_any_motion(rng))
+        scene = draw_any_motion(rng)
         first = rng.integers(FRAMES - self.frames + 1)
-        return {"clips": clip[:, first : first + self.frames]}
+        frames = slice(first, first + self.frames)
+        mover = rng.integers(len(scene.movers))
+        x, y = scene.trajectories()[mover, frames].mean(0) * CLIP_SIDE
+        left, top = (
+            round(min(max(centre - self.side / 2, 0), CLIP_SIDE - self.side)) for centre in (x, y)
+        )
+        clip = clip_tensor(scene)[:, frames]
+        return {"clips": clip[..., top : top + self.side, left : left + self.side]}
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Reconstruction, edge and Kullback-Leibler terms."""
