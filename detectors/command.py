@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from visionrel.artifacts import save_json, sha256_of
+from visionrel.artifacts import check_file, save_json, sha256_of
 from visionrel.data.exemplars import open_picture
 from visionrel.detectors.checkpoints import find_weights
 from visionrel.detectors.inference import Detector, check_numbers
@@ -58,9 +58,11 @@ def _open(paths: Sequence[Path]) -> list[Image.Image]:
     pictures, problems = [], []
     for path in paths:
         try:
+            check_file(path)
             pictures.append(open_picture(path))
-        except ValueError as error:
-            problems.append(f"{path}: {error}")
+        except (ValueError, OSError) as error:
+            text = str(error)
+            problems.append(text if str(path) in text else f"{path}: {text}")
     if not paths:
         problems.append("Give at least one picture.")
     if problems:

@@ -1,0 +1,76 @@
+"""Finding configurations, changing them from the command line, and mistakes in them."""
+
+import pytest
+
+from visionrel.detectors.configuration import find_config, load_config, set_iterations
+from visionrel.errors import InputError
+
+
+NAME = "faster-rcnn_r18_fpn_1xb4-2k_aerial"
+
+
+def test_by_name_with_ending_or_as_a_file():
+    path = find_config(NAME)
+    assert path == find_config(f"{NAME}.py") == find_config(path)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(InputError, match=NAME):
+        find_config("faster-rcnn_r18_aerial")
+
+
+def test_options_change_settings_and_arguments_that_are_not_written_down():
+    config = load_config(
+        NAME,
+        [
+            "train_dataloader.batch_size=3",
+            "model.roi_head.bbox_head.reg_class_agnostic=True",
+            "model.neck.in_channels=[1,2,3,4]",
+            "train_dataloader.dataset.pipeline.2.scale=(64,64)",
+            "default_hooks.checkpoint.interval=7",
+        ],
+    )
+    assert config.train_dataloader.batch_size == 3
+    assert config.model.roi_head.bbox_head.reg_class_agnostic is True
+    assert config.model.neck.in_channels == [1, 2, 3, 4]
+    assert config.train_dataloader.dataset.pipeline[2].scale == (64, 64)
+    assert config.default_hooks.checkpoint.interval == 7
+
+
+def test_every_wrong_option_is_told_with_the_nearest_name():
+    options = ["modle.type=GFL", "model.roi_head.bbox_head.num_clases=3", "train_cfg"]
+    with pytest.raises(InputError) as caught:
+        load_config(NAME, options)
+    first, second, third = caught.value.problems
+    assert "'modle'; did you mean 'model'" in first
+    assert "bbox_head has no 'num_clases'; did you mean 'num_classes'" in second
+    assert "KEY=VALUE" in third
+
+
+def test_a_misspelt_key_of_a_file_is_refused(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(f"_base_ = {str(find_config(NAME))!r}\noptim_wraper = dict(type='x')\n")
+    with pytest.raises(InputError, match="unknown key 'optim_wraper'; did you mean 'optim_wrapper"):
+        load_config(path)
+
+
+def test_a_file_that_is_no_configuration_is_refused(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("model = dict(\n")
+    with pytest.raises(InputError, match=r"mine\.py cannot be read: SyntaxError"):
+        load_config(path)
+
+
+def test_the_data_root_changes_every_path(tmp_path):
+    config = load_config("lango-" + NAME, data_root=tmp_path)
+    assert "outputs/aerial" not in config.pretty_text
+    assert config.val_evaluator.ann_file == f"{tmp_path.as_posix()}/val.json"
+
+
+def test_a_shorter_run_keeps_the_shape_of_its_schedule():
+    config = load_config(NAME)
+    set_iterations(config, 200)
+    assert config.train_cfg.max_iters == 200
+    assert [(part.begin, part.end) for part in config.param_scheduler] == [(0, 10), (10, 200)]
+    with pytest.raises(InputError, match="max_epochs"):
+        set_iterations(load_config("gfl_r50_fpn_8xb1-12e_dota"), 10)
