@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dist import get_rank
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import find_latest_checkpoint
 
 from visionrel.detectors.checkpoints import load_checkpoint
 from visionrel.errors import VisionrelError
+from visionrel.training import Interrupted
 
 
 _DATA, _MODEL = 0, 1
@@ -107,3 +108,38 @@ class SafeCheckpointHook(Hook):
             path = find_latest_checkpoint(runner.work_dir)
         if path is not None and os.path.isfile(path):
             load_checkpoint(path)
+
+
+@HOOKS.register_module()
+class StopHook(Hook):
+    """Ends a run after a signal; one that counts iterations leaves a checkpoint first.
+
+    A run that counts epochs resumes from the last whole epoch.
+    """
+
+    priority = "LOWEST"
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def note(self, number: int) -> None:
+        """Remembers a signal."""
+        self.signal = number
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Stops if there was a signal.
+
+        Raises:
+            Interrupted: With the way to go on.
+        """
+        if self.signal is None:
+            return
+        for hook in runner.hooks:
+            if isinstance(hook, CheckpointHook) and not hook.by_epoch:
+                hook._save_checkpoint(runner)
+        raise Interrupted(
+            f"Interrupted after iteration {runner.iter + 1}; go on with --resume latest.",
+            128 + self.signal,
+        )

@@ -14,7 +14,9 @@ from mmengine.runner import Runner
 from visionrel.data.aerial import check_labels
 from visionrel.detectors.checkpoints import load_checkpoint
 from visionrel.detectors.configuration import load_config, set_iterations
+from visionrel.detectors.hooks import StopHook
 from visionrel.errors import InputError
+from visionrel.training.stopping import catch_signals
 
 
 logger = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ def train_detector(
 
     Raises:
         InputError: With everything wrong in labels, settings or the checkpoint.
+        Interrupted: After SIGINT or SIGTERM.
     """
     if check:
         check_data(config)
@@ -74,8 +77,10 @@ def train_detector(
         config.val_cfg = config.val_dataloader = config.val_evaluator = None
     _set_resume(config, work_dir, resume)
     start = time.monotonic()
-    runner = _build(config)
-    runner.train()
+    runner, stop = _build(config), StopHook()
+    runner.register_hook(stop)
+    with catch_signals(stop.note):
+        runner.train()
     return Trained(
         work_dir=work_dir,
         checkpoint=latest_checkpoint(work_dir),

@@ -3,18 +3,22 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from mmcv.transforms import LoadImageFromFile
+from mmdet.registry import TRANSFORMS
 
 from tests.detectors.runs import BASE, quick_run
 from visionrel.artifacts import load_json, save_json
 from visionrel.detectors.checkpoints import load_checkpoint
 from visionrel.detectors.training import latest_checkpoint, prepare_run, train_detector
 from visionrel.errors import InputError, VisionrelError
+from visionrel.training import Interrupted
 
 
 LANGO = "lango-faster-rcnn_r18_fpn_1xb4-2k_aerial"
@@ -25,6 +29,19 @@ BATCHFORMER = "bf-faster-rcnn_r18_fpn_1xb4-2k_aerial"
 def spoiled(aerial, tmp_path):
     """A copy of the pictures, to spoil."""
     return Path(shutil.copytree(aerial, tmp_path / "spoiled"))
+
+
+@TRANSFORMS.register_module()
+class LoadImageAndInterrupt(LoadImageFromFile):
+    """The fifth picture is loaded while somebody presses Ctrl-C."""
+
+    loaded = 0
+
+    def transform(self, results):
+        type(self).loaded += 1
+        if self.loaded == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().transform(results)
 
 
 def logged(work_dir):
@@ -67,6 +84,21 @@ def test_killed_and_resumed_equals_an_unbroken_run(aerial, tmp_path):
     assert {**before, **after}.keys() == unbroken.keys()
     for rows in (before, after):
         assert all(row["loss"] == unbroken[step]["loss"] for step, row in rows.items())
+
+
+def test_a_signal_leaves_a_checkpoint(aerial, tmp_path):
+    """Ctrl-C while a batch is loaded, long before the next regular checkpoint."""
+    options = (
+        "default_hooks.checkpoint.interval=100",
+        "train_dataloader.dataset.pipeline.0.type=LoadImageAndInterrupt",
+    )
+    with pytest.raises(Interrupted, match="--resume latest") as caught:
+        quick_run(tmp_path / "run", aerial, options=options, iterations=50)
+    assert caught.value.exit_code == 130
+    step = int(latest_checkpoint(tmp_path / "run").stem.removeprefix("iter_"))
+    assert 0 < step < 10
+    done = quick_run(tmp_path / "run", aerial, resume="latest", iterations=step + 1)
+    assert done.iterations == step + 1
 
 
 def test_a_second_run_in_one_folder_is_refused(aerial, tmp_path):
