@@ -24,7 +24,7 @@ from visionrel.worlds.scenes import (
     vocabulary,
     write_exemplars,
 )
-from visionrel.worlds.scenes.depth import read_depths
+from visionrel.worlds.scenes.depth import order_shows, read_depths
 from visionrel.worlds.scenes.exemplars import exemplar_pairs
 from visionrel.worlds.scenes.fitting import fit_objects
 from visionrel.worlds.scenes.judge import Judge, judge_objects
@@ -65,6 +65,33 @@ def test_fitting_mends_a_rough_reading():
             assert abs(true.x - read.x) < 0.015 and abs(true.y - read.y) < 0.015
             assert abs(true.size / read.size - 1) < 0.06
             assert abs(true.rotation - read.rotation) < 5
+
+
+def test_fitting_finds_the_order_of_sprites_that_cover_each_other():
+    for scene in draw_many(ALL["before"], 8):
+        swapped = [replace(item, depth=1 - item.depth) for item in scene.objects]
+        first, second = fit_objects(np.asarray(render(scene)), swapped)
+        assert first.depth < second.depth
+
+
+def test_a_doubtful_sprite_counts_if_drawing_it_explains_the_picture():
+    for scene in draw_many(ALL["around"], 8):
+        picture = np.asarray(render(scene))
+        big, small = scene.objects
+        rough = replace(small, x=small.x + 0.02, confidence=0.1)
+        assert [item.name for item in fit_objects(picture, [big], [rough])] == [
+            big.name,
+            small.name,
+        ]
+        alone = np.asarray(render(replace(scene, objects=(big,))))
+        assert len(fit_objects(alone, [big], [rough])) == 1
+        elsewhere = replace(rough, x=(big.x + 0.5) % 1, y=(big.y + 0.5) % 1)
+        assert len(fit_objects(alone, [big], [elsewhere])) == 1
+
+
+@pytest.mark.parametrize("name", [name for name, each in ALL.items() if each.front])
+def test_a_picture_shows_who_is_in_front_where_a_relation_needs_it(name):
+    assert all(order_shows(*scene.objects) for scene in draw_many(ALL[name], 20))
 
 
 def test_coverage_counts_only_what_is_seen():

@@ -50,6 +50,22 @@ def front_probability(image: np.ndarray, first: SceneObject, second: SceneObject
     if distance_between(first, second) > 0.71 * (first.size + second.size):
         return None
     ground = tuple(int(c) for c in np.median(image.reshape(-1, 3), axis=0))
+    drawings, differs = _draw_orders(first, second, ground)
+    if differs.sum() < _LEAST_PIXELS:
+        return None
+    over, under = (np.abs(image - drawing)[differs].mean() for drawing in drawings)
+    return float(1.0 / (1.0 + np.exp(np.clip((over - under) / CLEAR_LEVELS, -30, 30))))
+
+
+def order_shows(first: SceneObject, second: SceneObject) -> bool:
+    """Whether a picture tells which of the two is in front."""
+    return bool(_draw_orders(first, second, (128, 128, 128))[1].sum() >= 2 * _LEAST_PIXELS)
+
+
+def _draw_orders(
+    first: SceneObject, second: SceneObject, ground: tuple[int, int, int]
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return the drawings with the first and with the second in front, and where they differ."""
     drawings = [
         np.asarray(render(Scene(pair, ground, ""), PICTURE_SIDE), np.float32)
         for pair in (
@@ -57,8 +73,4 @@ def front_probability(image: np.ndarray, first: SceneObject, second: SceneObject
             (replace(first, depth=1.0), replace(second, depth=0.0)),
         )
     ]
-    differs = np.abs(drawings[0] - drawings[1]).max(axis=-1) > _VISIBLE
-    if differs.sum() < _LEAST_PIXELS:
-        return None
-    over, under = (np.abs(image - drawing)[differs].mean() for drawing in drawings)
-    return float(1.0 / (1.0 + np.exp(np.clip((over - under) / CLEAR_LEVELS, -30, 30))))
+    return drawings, np.abs(drawings[0] - drawings[1]).max(axis=-1) > _VISIBLE

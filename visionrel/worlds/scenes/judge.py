@@ -27,6 +27,11 @@ from visionrel.worlds.scenes.scene import OBJECTS, TINTS, SceneObject
 FOUND = 0.3
 """Least confidence of an object that is said to be there."""
 
+DOUBTFUL = 0.06
+"""Least confidence of an object that is there if drawing it explains the picture."""
+
+MOST_DOUBTFUL = 3
+
 AMBIGUOUS = 0.5
 """A second object of a named class with this confidence leaves open which one is meant."""
 
@@ -168,8 +173,8 @@ def _to_tensor(images: np.ndarray) -> Tensor:
 
 
 def _decode(heat: Tensor, pose: Tensor) -> list[list[SceneObject]]:
-    """Turn heat `(N, classes, h, w)` and poses into objects: the peaks above `FOUND`."""
-    peaks = (heat == nn.functional.max_pool2d(heat, 3, 1, 1)) & (heat >= FOUND)
+    """Turn heat `(N, classes, h, w)` and poses into objects: the peaks above `DOUBTFUL`."""
+    peaks = (heat == nn.functional.max_pool2d(heat, 3, 1, 1)) & (heat >= DOUBTFUL)
     scenes: list[list[SceneObject]] = [[] for _ in heat]
     for index, label, row, column in peaks.nonzero().tolist():
         values = split_pose(pose[index, label, :, row, column], 0)
@@ -179,9 +184,11 @@ def _decode(heat: Tensor, pose: Tensor) -> list[list[SceneObject]]:
 
 
 def _sharpen(image: np.ndarray, items: list[SceneObject]) -> list[SceneObject]:
-    """Let the drawing decide depths, then places and poses, then depths again."""
-    fitted = fit_objects(image, read_depths(image, items))
-    return read_depths(image, fitted)
+    """Let the drawing decide places and poses, what is doubtful, then depths."""
+    sure = [item for item in items if item.confidence >= FOUND]
+    names = {item.name for item in sure}
+    doubtful = [item for item in items[len(sure) :] if item.name not in names]
+    return read_depths(image, fit_objects(image, sure, doubtful[:MOST_DOUBTFUL]))
 
 
 def _object(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 import numpy as np
@@ -80,10 +80,15 @@ def _paste(canvas: Image.Image, item: SceneObject) -> None:
 def _place(item: SceneObject, side: int) -> tuple[Image.Image, tuple[int, int]]:
     """Return the sprite as it stands in a picture of `side` pixels, and its upper left corner."""
     pixels = max(2, round(item.size * side))
-    sprite = load_sprite(item.name, item.tint, item.flip)
-    sprite = sprite.resize((pixels, pixels), Image.Resampling.BILINEAR)
-    if abs(item.rotation) > 0.5:
-        sprite = sprite.rotate(item.rotation, Image.Resampling.BICUBIC, expand=True)
+    rotation = item.rotation if abs(item.rotation) > 0.5 else 0.0
+    sprite = _pose(item.name, item.tint, item.flip, pixels, rotation)
     left = round(item.x * side - sprite.width / 2)
     top = round(item.y * side - sprite.height / 2)
     return sprite, (left, top)
+
+
+# The judge draws the same sprite in many places.
+@lru_cache(maxsize=256)
+def _pose(name: str, tint: str | None, flip: bool, pixels: int, rotation: float) -> Image.Image:
+    sprite = load_sprite(name, tint, flip).resize((pixels, pixels), Image.Resampling.BILINEAR)
+    return sprite.rotate(rotation, Image.Resampling.BICUBIC, expand=True) if rotation else sprite

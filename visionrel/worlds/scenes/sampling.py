@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from visionrel.worlds.scenes.depth import order_shows
 from visionrel.worlds.scenes.relations import (
     BETWEEN,
     NEUTRAL,
@@ -96,12 +97,22 @@ def sample_scene(
             relation = NEUTRAL
         else:
             relation = list(RELATIONS.values())[rng.integers(len(RELATIONS))]
-    sides = [
-        _side(rng, name, values, style)
-        for name, values in zip(_names(rng, names, 2), relation.sample(rng), strict=True)
-    ]
+    sides = _pair(rng, relation, names, style)
     words = relation.words[rng.integers(len(relation.words))] if relation.words else "{}"
     return _finish(rng, sides, words, style)
+
+
+def _pair(
+    rng: np.random.Generator, relation: Relation, names: Sequence[str] | None, style: SceneStyle
+) -> list[_Side]:
+    """Draw two sides; again where the relation needs one in front and neither covers the other."""
+    while True:
+        sides = [
+            _side(rng, name, values, style)
+            for name, values in zip(_names(rng, names, 2), relation.sample(rng), strict=True)
+        ]
+        if relation.front is None or order_shows(*(side.item for side in sides)):
+            return sides
 
 
 def _names(rng: np.random.Generator, names: Sequence[str] | None, count: int) -> list[str]:

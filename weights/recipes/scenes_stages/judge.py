@@ -38,6 +38,8 @@ _HARD = [
     *HELD_OUT.values(),
 ]
 """Relations with sprites that cover one another or are turned."""
+_HARDEST = [RELATIONS["inside"], RELATIONS["around"]]
+"""One sprite lies wholly on another."""
 
 
 class ReadingBackTask(Task):
@@ -96,10 +98,12 @@ class ReadingBackTask(Task):
 
 def _any_scene(rng: np.random.Generator) -> Scene:
     kind = rng.random()
-    if kind < 0.35:
+    if kind < 0.25:
         return sample_scene(rng)[0]
-    if kind < 0.8:
+    if kind < 0.55:
         return sample_scene(rng, _HARD[rng.integers(len(_HARD))])[0]
+    if kind < 0.85:
+        return sample_scene(rng, _HARDEST[rng.integers(len(_HARDEST))])[0]
     drawn = [sample_scene(rng, NEUTRAL)[0] for _ in range(5)]
     items = [
         replace(scene.objects[0], depth=float(depth))
