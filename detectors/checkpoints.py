@@ -163,9 +163,9 @@ def put_weights(
     if weights.classes is not None and weights.classes != tuple(classes):
         problems.append(_describe_classes(source, weights.classes, classes))
     own = model.state_dict()
-    wanted = {name for name in own if not _training_only(name)}
+    wanted = {name for name in own if not training_only(name)}
     missing = sorted(wanted - weights.tensors.keys())
-    extra = sorted(name for name in weights.tensors.keys() - own.keys() if not _training_only(name))
+    extra = sorted(name for name in weights.tensors.keys() - own.keys() if not training_only(name))
     wrong = sorted(
         name
         for name in own.keys() & weights.tensors.keys()
@@ -185,7 +185,8 @@ def put_weights(
     )
 
 
-def _training_only(name: str) -> bool:
+def training_only(name: str) -> bool:
+    """Whether a parameter is of BatchFormer or a relation loss, which prediction leaves out."""
     return any(part in ("relation", "bf_layer", "bf_layers") for part in name.split("."))
 
 

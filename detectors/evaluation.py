@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import nn
 
-from visionrel.detectors.checkpoints import load_weights, put_weights
+from visionrel.detectors.checkpoints import load_weights, put_weights, training_only
 from visionrel.detectors.configuration import load_config
 from visionrel.detectors.inference import build_model, class_names
 from visionrel.errors import InputError
@@ -29,7 +29,7 @@ AREAS = ("all", "small", "medium", "large")
 
 @dataclass(frozen=True)
 class Speed:
-    """Milliseconds per picture, one at a time, and parameters."""
+    """Milliseconds per picture, one at a time, and the parameters that prediction uses."""
 
     milliseconds: float
     parameters: int
@@ -76,8 +76,14 @@ def evaluate_detector(
         results, spent = _predict(model, config, root, name)
         seconds += spent
         found[name] = score_boxes(root / f"{name}.json", results, groups, max_detections)
-    speed = Speed(1000 * float(np.median(seconds)), sum(p.numel() for p in model.parameters()))
+    speed = Speed(1000 * float(np.median(seconds)), count_parameters(model))
     return {**vars(speed), "splits": found}
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of parameters that prediction uses; those of training-only layers are left out."""
+    named = model.named_parameters()
+    return sum(value.numel() for name, value in named if not training_only(name))
 
 
 def _predict(

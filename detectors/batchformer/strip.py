@@ -5,18 +5,16 @@
 Prediction does not use the layers, so the base detector predicts the same.
 """
 
-import pickle
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
-from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch import Tensor
 
-from visionrel.artifacts import atomic_write, check_file
+from visionrel.artifacts import atomic_write
+from visionrel.detectors.checkpoints import load_checkpoint
 from visionrel.errors import InputError, VisionrelError
 
 
@@ -44,7 +42,7 @@ def strip_checkpoint(source: Path, target: Path) -> int:
     """
     if Path(target).exists():
         raise InputError(f"{target} exists already; give a name that is free.")
-    checkpoint = _load(source)
+    checkpoint = load_checkpoint(source)
     weights = checkpoint.get("state_dict", checkpoint)
     kept = strip_batchformer(weights)
     if len(kept) == len(weights):
@@ -52,25 +50,6 @@ def strip_checkpoint(source: Path, target: Path) -> int:
     with atomic_write(target) as temporary:
         torch.save({"meta": checkpoint.get("meta", {}), "state_dict": kept}, temporary)
     return len(weights) - len(kept)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint; only tensors and the types in MMEngine's own records are allowed."""
-    check_file(path)
-    try:
-        with torch.serialization.safe_globals(get_torch_safe_globals()):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read safely ({str(error).splitlines()[0]}). Nothing in it was run; "
-            "on a machine that trusts it, keep the weights alone: "
-            "torch.save({'state_dict': torch.load(PATH, weights_only=False)['state_dict']}, NEW)"
-        ) from error
-    if not isinstance(checkpoint, dict) or not isinstance(
-        checkpoint.get("state_dict", checkpoint), dict
-    ):
-        raise InputError(f"{path} must hold a checkpoint of MMEngine or a state dict.")
-    return checkpoint
 
 
 def main() -> None:

@@ -70,6 +70,26 @@ class EvaluateDetectorSettings:
     """Where to write the scores as JSON as well."""
 
 
+@dataclass(kw_only=True)
+class EvaluateAerialSettings:
+    """Which detectors to train and compare; what is finished is not done again."""
+
+    variants: tuple[str, ...] = ()
+    """Detectors to compare, such as base lango batchformer; all of them for none."""
+    seeds: int = 3
+    """Trainings per detector."""
+    data_root: Path = Path("outputs/aerial")
+    """Pictures of `visionrel data render aerial`; drawn if the folder is missing."""
+    iterations: int | None = None
+    """Length of each training; the configuration's when not given."""
+    train: bool = True
+    """False reports what is measured already."""
+    output_dir: Path = Path("outputs/evaluate-aerial")
+    """Folder for trainings, measurements and the report."""
+    docs_dir: Path | None = None
+    """Folder whose results.md gets the report."""
+
+
 def detect(settings: DetectSettings) -> Result:
     """Draws boxes, and writes all of them as one COCO json."""
     from visionrel.detectors.command import detect_pictures
@@ -124,6 +144,14 @@ def evaluate_detector(settings: EvaluateDetectorSettings) -> Result:
     return Result("\n".join(lines), found)
 
 
+def evaluate_aerial(settings: EvaluateAerialSettings) -> Result:
+    """Trains what is missing, measures and reports."""
+    from visionrel.detectors.evidence import evaluate
+
+    report = evaluate(settings)
+    return Result(report.to_markdown(str(settings.output_dir)), report.to_dict())
+
+
 def _describe(split: str, scores: dict[str, Any]) -> str:
     parts = {name: scores[name] for name in ("AP", "AP50", "AP75")}
     parts |= {f"AP {name}": value for name, value in scores["by_size"].items()}
@@ -151,4 +179,9 @@ EVALUATE_DETECTOR = Command(
     lambda: EvaluateDetectorSettings,
     evaluate_detector,
     words_first=True,
+)
+EVALUATE_AERIAL = Command(
+    "Train and compare detectors with BatchFormer, LANGO and controls in the aerial world.",
+    lambda: EvaluateAerialSettings,
+    evaluate_aerial,
 )

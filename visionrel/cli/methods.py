@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from visionrel.cli.commands import Command, Group, Result
-from visionrel.cli.detect import EVALUATE_DETECTOR, TRAIN_DETECTOR
+from visionrel.cli.detect import EVALUATE_AERIAL, EVALUATE_DETECTOR, TRAIN_DETECTOR
 from visionrel.registry import Method, methods
 
 
@@ -62,5 +62,9 @@ GENERATE = Group(
 )
 EVALUATE = Group(
     "Measure a method against its baselines and ablations with a judge.",
-    lambda: {**_members("EvaluateConfig", evaluate_method), "detector": EVALUATE_DETECTOR},
+    lambda: {
+        **_members("EvaluateConfig", evaluate_method),
+        "detector": EVALUATE_DETECTOR,
+        "aerial": EVALUATE_AERIAL,
+    },
 )

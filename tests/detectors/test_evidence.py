@@ -1,0 +1,108 @@
+"""The comparison from cells on disk: trainings resume, and few seeds decide nothing."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.cli.conftest import run  # noqa: F401
+from visionrel.detectors.comparison import VARIANTS, choose_variants
+from visionrel.detectors.configuration import shipped_configs
+from visionrel.detectors.findings import Findings, make_report, seed_interval
+from visionrel.errors import InputError
+
+
+def scores(value, rare):
+    part = {"small": value, "medium": value, "large": None}
+    groups = {"frequent": value, "common": value, "rare": rare}
+    split = {"AP": value, "by_size": part, "by_group": groups}
+    names = ("val", "test-night", "test-fog", "test-steep")
+    return {"parameters": 100, "iterations": 5, "splits": dict.fromkeys(names, split)}
+
+
+def findings(table):
+    cells = {(name, seed): scores(*row) for name, rows in table.items() for seed, row in rows}
+    return Findings(choose_variants(tuple(table)), cells, dict.fromkeys(table, 0.01), {})
+
+
+def verdicts(report):
+    return {claim.statement: claim.verdict for claim in report.claims}
+
+
+@pytest.fixture
+def settings():
+    from visionrel.cli.detect import EvaluateAerialSettings
+
+    return EvaluateAerialSettings()
+
+
+def test_every_variant_is_shipped():
+    assert {variant.config for variant in VARIANTS.values()} <= set(shipped_configs())
+
+
+def test_differences_are_paired_by_seed(settings):
+    base = [(0, (0.1, 0.1)), (1, (0.3, 0.1)), (2, (0.2, 0.1))]
+    lango = [(seed, (value + 0.02 + 0.001 * seed, rare)) for seed, (value, rare) in base]
+    report = make_report(findings({"base": base, "lango": lango}), settings)
+    found = verdicts(report)
+    assert found["LANGO finds more under conditions that it never saw."] == "holds"
+    assert found["Language helps: LANGO beats random vectors."] == "not measured here"
+
+
+def test_what_does_not_help_is_said(settings):
+    base = [(seed, (0.2, 0.1 + 0.01 * seed)) for seed in range(3)]
+    worse = [(seed, (0.2, 0.05 + 0.01 * seed)) for seed in range(3)]
+    found = verdicts(make_report(findings({"base": base, "batchformer": worse}), settings))
+    assert found["BatchFormer finds more of rare classes."] == "does not hold"
+    assert found["BatchFormer costs nothing at inference."] == "holds"
+
+
+def test_one_seed_decides_nothing(settings):
+    one = findings({"base": [(0, (0.1, 0.1))], "lango": [(0, (0.4, 0.4))]})
+    report = make_report(one, settings)
+    assert verdicts(report)["LANGO finds more under conditions that it never saw."] == "undecided"
+    assert "one seed" in report.to_markdown() and "[" not in report.tables[0].rows[0][1:]
+
+
+def test_a_class_that_is_absent_is_no_zero(settings):
+    report = make_report(findings({"base": [(0, (0.1, None)), (1, (0.2, None))]}), settings)
+    frequency = report.tables[1]
+    assert frequency.rows[0][3] is None and frequency.rows[0][1].estimate == pytest.approx(0.15)
+
+
+def test_an_interval_needs_two_seeds():
+    assert seed_interval([0.3]) is None
+    interval = seed_interval([0.1, 0.1])
+    assert (interval.low, interval.high) == (0.1, 0.1)
+
+
+def test_unknown_variants_are_refused():
+    with pytest.raises(InputError, match="'nothing'; choose among base"):
+        choose_variants(("nothing",))
+
+
+def test_the_command_goes_on_where_it_was(run, aerial, tmp_path):  # noqa: F811
+    words = ("evaluate", "aerial", "--data_root", str(aerial), "--iterations", "1")
+    words += ("--output_dir", "found", "--json", "--seeds", "1")
+    code, _, err = run(*words, "--no-train")
+    assert code == 2 and "holds no measurements" in err
+    code, out, err = run(*words, "--variants", "base")
+    assert code == 0, err
+    assert not (tmp_path / "docs").exists()
+
+    # The training is there; only its scores are lost.
+    (tmp_path / "found" / "cells" / "base-seed0.json").unlink()
+    folder = tmp_path / "found" / "runs" / "base-seed0"
+    before = (folder / "iter_1.pth").stat().st_mtime_ns
+    code, out, err = run(*words, "--variants", "base", "batchformer", "--docs_dir", "docs")
+    assert code == 0, err
+    assert (folder / "iter_1.pth").stat().st_mtime_ns == before
+    claims = {claim["statement"]: claim["verdict"] for claim in json.loads(out)["claims"]}
+    assert claims["BatchFormer costs nothing at inference."] == "holds"
+    assert "Faster R-CNN 1, BatchFormer 1" in (tmp_path / "docs" / "results.md").read_text()
+
+    shutil.rmtree(tmp_path / "found" / "runs" / "batchformer-seed0")
+    code, _, err = run(*words, "--no-train")
+    assert code == 0, err
+    code, _, err = run(*words, "--iterations", "2")
+    assert code == 2 and "measurements of other settings" in err
