@@ -45,8 +45,8 @@ class BuildConfig:
     """Learning rate of the transformer after the warm-up."""
     transformer_lr_scheduler: Literal["constant_with_warmup", "cosine"] = "constant_with_warmup"
     """Its course; `cosine` for a last run."""
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """Precision of the transformer's products."""
+    mixed_precision: Literal["no", "bf16"] = "bf16"
+    """Precision of the products of autoencoder and transformer."""
     seed: int = 0
     """Decides every random draw."""
 
@@ -139,6 +139,7 @@ def _reconstruct(
         adam_beta2=0.98,
         adam_weight_decay=1e-4,
         ema_decay=0.998,
+        mixed_precision=config.mixed_precision,
     )
     frozen = config.start is not None
     train(ReconstructionTask(vae, config.vae_frames, side, encoder_frozen=frozen), settings)
@@ -170,7 +171,8 @@ def _train_transformer(
         train_batch_size=config.transformer_batch_size,
         learning_rate=config.transformer_learning_rate,
         lr_scheduler=config.transformer_lr_scheduler,
-        lr_warmup_steps=200,
+        lr_warmup_steps=100,
+        optimizer="muon",
         adam_beta2=0.99,
         ema_decay=0.998,
         mixed_precision=config.mixed_precision,
