@@ -86,3 +86,10 @@ class DotaDataset(AerialDataset):
     """DOTA v1.0 with upright boxes after `visionrel data convert dota`."""
 
     METAINFO: ClassVar[dict] = {"classes": DOTA, "palette": _palette(len(DOTA))}
+
+
+@DATASETS.register_module()
+class TreesDataset(AerialDataset):
+    """Crowns of trees; the pictures that come with the package, or others of the one class."""
+
+    METAINFO: ClassVar[dict] = {"classes": ("tree",), "palette": [(255, 200, 0)]}
