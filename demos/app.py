@@ -38,13 +38,19 @@ CSS = """
 """
 
 
+# Detectors are MMDetection's and no method of the registry.
+DETECTION = Method(
+    "detection", "Find small things in aerial pictures, by day and by night.", "visionrel.detectors"
+)
+
+
 def find_tabs() -> Iterator[tuple[Method, ModuleType]]:
-    """The methods whose tab lies in this package under the method's name.
+    """The methods whose tab lies in this package under the method's name, and detection.
 
     A tab is a module with `TITLE` and `build(app, base)`, which fills the open tab; `base` is None
     for the method's own default.
     """
-    for method in methods():
+    for method in (*methods(), DETECTION):
         name = f"{__package__}.{method.name}"
         if find_spec(name):
             yield method, import_module(name)

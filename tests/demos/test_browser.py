@@ -100,7 +100,7 @@ def test_closing_the_page_ends_its_training(page, url):
 
 
 def test_a_visitor_draws_a_clip_in_the_second_tab(page):
-    (_, tab) = wait_for(page, lambda: find(page, "button[role=tab]"))
+    (_, tab, *_) = wait_for(page, lambda: find(page, "button[role=tab]"))
     tab.click()
     click(page, "#film")
     (clip, *_) = wait_for(page, lambda: find(page, "#clips img"))

@@ -1,0 +1,93 @@
+"""A visitor's way through the detection tab, over the wire."""
+
+import json
+from pathlib import Path
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from tests.demos.conftest import free_port
+from visionrel.demos import detection_desk
+from visionrel.demos.app import build_app, serve
+from visionrel.demos.detection_desk import EXAMPLES, Desk, draw_example
+
+
+pytest.importorskip("mmdet")
+
+LOOK = {"threshold": 0.05, "tile": 0, "api_name": "/detect"}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A small detector that was never trained."""
+    import torch
+
+    from visionrel.detectors.checkpoints import Weights, save_weights
+    from visionrel.detectors.configuration import load_config
+    from visionrel.detectors.inference import build_model, class_names
+
+    name = "faster-rcnn_r18_fpn_1xb4-2k_aerial"
+    config = load_config(name)
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "toy.safetensors"
+    tensors = build_model(config).state_dict()
+    save_weights(path, Weights(tensors, class_names(config)[0], name))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def client(weights, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detection_desk, "SHIPPED", {})
+        app = build_app({"detection": weights})
+    serve(app, "127.0.0.1", free_port(), share=False, block=False)
+    folder = tmp_path_factory.mktemp("downloads")
+    yield Client(app.local_url, verbose=False, download_files=str(folder))
+    app.close()
+
+
+def test_an_example_is_looked_at(client, weights):
+    picture = client.predict("at night", api_name="/example")
+    assert Image.open(picture).size == (320, 320)
+    shown, counts, boxes = client.predict(picture=handle_file(picture), names=[weights], **LOOK)
+    assert "toy: " in shown[0]["caption"] and shown[0]["caption"].endswith(" ms")
+    assert Image.open(shown[0]["image"]).size == (320, 320)
+    found = json.loads(Path(boxes).read_text())[weights]
+    assert ("| class | toy |" in counts) == bool(found)
+    if not found:
+        assert counts.startswith("Nothing found")
+
+
+def test_tiles_of_a_larger_picture(client, weights, tmp_path):
+    Image.new("RGB", (500, 400), "grey").save(tmp_path / "wide.png")
+    picture = handle_file(tmp_path / "wide.png")
+    shown, *_ = client.predict(picture=picture, names=[weights], **{**LOOK, "tile": 320})
+    assert Image.open(shown[0]["image"]).size == (500, 400)
+
+
+def test_mistakes_are_shown(client, weights, tmp_path):
+    with pytest.raises(AppError, match="There is no picture"):
+        client.predict(picture=None, names=[weights], **LOOK)
+    Image.new("RGB", (64, 64)).save(tmp_path / "small.png")
+    picture = handle_file(tmp_path / "small.png")
+    with pytest.raises(AppError, match="Choose at least one detector"):
+        client.predict(picture=picture, names=[], **LOOK)
+    Image.new("1", (5000, 10)).save(tmp_path / "long.png")
+    with pytest.raises(AppError, match="at most 4096 a side"):
+        client.predict(picture=handle_file(tmp_path / "long.png"), names=[weights], **LOOK)
+    with pytest.raises(AppError, match=r"not in the list|maximum|less than"):
+        client.predict(picture=picture, names=[weights], **{**LOOK, "threshold": 3})
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_are_pictures_of_the_world(name):
+    assert draw_example(name).size == (320, 320)
+
+
+def test_without_mmdetection_or_weights_the_tab_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(detection_desk, "SHIPPED", {})
+    assert "visionrel detect" in Desk().missing
+    monkeypatch.setattr(detection_desk, "find_spec", lambda name: None)
+    assert "pip install 'visionrel[detection]'" in Desk("toy").missing
