@@ -101,7 +101,7 @@ def take_one_step() -> dict[str, float]:
     torch.set_default_dtype(torch.float32)
     transformer.enable_gradient_checkpointing()
     tap, head = BlockTap(transformer, 18), make_head(transformer, 768, 3, seed=0).bfloat16()
-    built = time.monotonic()
+    built, worked = time.monotonic(), time.process_time()
 
     latents, noise = torch.randn(2, 1, 3, 16, 12, 18)
     timesteps, alphas = torch.tensor([500]), torch.tensor([0.5])
@@ -119,6 +119,7 @@ def take_one_step() -> dict[str, float]:
     return {
         "build_seconds": round(built - started, 1),
         "step_seconds": round(time.monotonic() - built, 1),
+        "step_cpu_seconds": round(time.process_time() - worked, 1),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         "loss": float(loss.detach()),
         "relations": float(distance.detach()),

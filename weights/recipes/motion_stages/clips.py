@@ -7,6 +7,7 @@ from torch import Tensor
 from visionrel.worlds.motion import (
     DENSE,
     HELD_OUT,
+    PHYSICS,
     PLAIN,
     MotionScene,
     render_clip,
@@ -18,6 +19,9 @@ from visionrel.worlds.motion.scene import APPEARANCES
 
 PLAIN_SHARE = 0.35
 """Share of clips with a bare caption, as most prompts are."""
+PHYSICS_SHARE = 0.3
+"""Share of clips of falling and rolling things, beyond their part among all motions: most of them
+show one object, which is learned first."""
 HELD_OUT_SHARE = 0.1
 """Share of held-out relations among clips of which no caption is read."""
 MOST_OBJECTS = 3
@@ -28,7 +32,9 @@ _PARTS = 2
 
 def draw_scene(rng: np.random.Generator) -> tuple[MotionScene, str]:
     """Draw a scene and its caption, dense or plain."""
-    return sample_motion(rng, style=PLAIN if rng.random() < PLAIN_SHARE else DENSE)
+    kinds = list(PHYSICS)
+    kind = kinds[rng.integers(len(kinds))] if rng.random() < PHYSICS_SHARE else None
+    return sample_motion(rng, kind, style=PLAIN if rng.random() < PLAIN_SHARE else DENSE)
 
 
 def draw_any_motion(rng: np.random.Generator) -> MotionScene:
