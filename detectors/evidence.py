@@ -57,14 +57,19 @@ def evaluate(settings: EvaluateAerialSettings) -> Report:
     return _Evaluation(settings).run()
 
 
+def prepare_data(folder: Path) -> None:
+    """Draws the pictures of the aerial world if the folder is missing."""
+    if not folder.exists():
+        write_aerial(folder, SIZES)
+
+
 class _Evaluation:
     """One run; `run` is its table of contents."""
 
     def __init__(self, settings: EvaluateAerialSettings) -> None:
         self.settings = settings
         self.variants = choose_variants(settings.variants)
-        if not settings.data_root.exists():
-            write_aerial(settings.data_root, SIZES)
+        prepare_data(settings.data_root)
         fixed = {
             "iterations": settings.iterations,
             "labels": {name: self._hash(name) for name in ("train", *SPLITS)},
