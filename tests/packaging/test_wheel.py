@@ -57,7 +57,8 @@ def scripts(wheel, tmp_path_factory) -> Path:
 def test_the_wheel_carries_code_data_and_licences(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"visionrel"}
-    for source in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
+    kinds = ("*.py", "*.jpg")
+    for source in (p for folder in FOLDERS for kind in kinds for p in (ROOT / folder).rglob(kind)):
         inside = source.relative_to(ROOT).as_posix().removeprefix("visionrel/")
         assert f"visionrel/{inside}" in names
     manifest = json.loads((ROOT / "weights" / "manifest.json").read_text())
