@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from visionrel.artifacts import load_learned_embeds
 from visionrel.errors import InputError
-from visionrel.pipelines.reversion.fast_unet import FastUNet, can_be_fast
+from visionrel.pipelines.reversion.fast_unet import FastUNet
+from visionrel.pipelines.reversion.split_unet import SplitUNet, make_fast
 from visionrel.pipelines.reversion.tokens import add_relation_tokens, fill_prompt, relation_tokens
 
 
@@ -126,8 +127,8 @@ class ReVersionPipeline(StableDiffusionPipeline):
         generator = list(generator) if isinstance(generator, Sequence) else generator
         latents = self._start_noise(len(texts), height, width, generator, latents)
         pictures, verdicts = [], []
-        fast = FastUNet(self.unet) if can_be_fast(self.unet, latents) else None
         size = batch_size or len(texts)
+        fast = make_fast(self.unet, latents[:size], 1 + guided)
         starts = range(0, len(texts), size)
         with self.progress_bar(total=len(starts) * len(self.scheduler.timesteps)) as progress:
             for start in starts:
@@ -205,7 +206,7 @@ class ReVersionPipeline(StableDiffusionPipeline):
             count, channels, height, width, dtype, self._execution_device, generator, latents
         )
 
-    def _make_predictor(self, fast: FastUNet | None, states: Tensor) -> Predictor:
+    def _make_predictor(self, fast: FastUNet | SplitUNet | None, states: Tensor) -> Predictor:
         """The U-Net as a function of latents and step, with one row of noise per text."""
         if fast is not None:
             fast.set_text(states)

@@ -6,6 +6,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 
 from visionrel.pipelines.reversion.fast_unet import FastUNet, can_be_fast
+from visionrel.pipelines.reversion.split_unet import SplitUNet, make_fast
 
 
 TIMESTEPS = torch.tensor([801, 401, 1])
@@ -122,3 +123,35 @@ def test_adapters_are_left_to_the_unet():
     unet = make_unet()
     unet.add_adapter(LoraConfig(target_modules=["to_q"]))
     assert not can_be_fast(unet, torch.randn(1, 4, 8, 8))
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("pictures", "texts"), [(5, 2), (4, 1), (1, 2)])
+def test_pictures_split_among_cores_are_the_same(two_threads, pictures, texts):
+    unet = make_unet()
+    latents, states = torch.randn(pictures, 4, 8, 8), torch.randn(pictures * texts, 7, 12)
+    whole, split = FastUNet(unet), SplitUNet(unet, 2, texts)
+    for each in (whole, split):
+        each.set_text(states)
+        each.set_timesteps(TIMESTEPS)
+    for step in range(len(TIMESTEPS)):
+        torch.testing.assert_close(split(latents, step), whole(latents, step), rtol=1e-4, atol=1e-5)
+    assert torch.get_num_threads() == 2
+
+
+def test_only_several_small_pictures_are_split(two_threads):
+    unet = make_unet()
+    assert isinstance(make_fast(unet, torch.randn(2, 4, 8, 8), 2), SplitUNet)
+    assert isinstance(make_fast(unet, torch.randn(1, 4, 8, 8), 2), FastUNet)
+    assert isinstance(make_fast(unet, torch.randn(2, 4, 64, 64), 2), FastUNet)
+    assert make_fast(unet.train(), torch.randn(2, 4, 8, 8), 2) is None
+    torch.set_num_threads(1)
+    assert isinstance(make_fast(unet.eval(), torch.randn(2, 4, 8, 8), 2), FastUNet)
