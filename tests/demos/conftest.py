@@ -3,10 +3,11 @@
 import socket
 
 import pytest
+import torch
 
 from tests.pipelines.videorepa.toys import toy_base_folder, toy_teacher_folder
 from tests.toys import toy_folder
-from visionrel.demos import videorepa_desk
+from visionrel.demos import detection_desk, videorepa_desk
 from visionrel.demos.app import build_app, serve
 from visionrel.worlds.scenes import Judge
 from visionrel.worlds.scenes.reader import SceneReader
@@ -21,6 +22,22 @@ def untrained_judge():
         yield judge
 
 
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory) -> str:
+    """Weights of a small detector that was never trained."""
+    pytest.importorskip("mmdet")
+    from visionrel.detectors.checkpoints import Weights, save_weights
+    from visionrel.detectors.configuration import load_config
+    from visionrel.detectors.inference import build_model, class_names
+
+    name = "faster-rcnn_r18_fpn_1xb4-2k_aerial"
+    config = load_config(name)
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("detector") / "toy.safetensors"
+    save_weights(path, Weights(build_model(config).state_dict(), class_names(config)[0], name))
+    return str(path)
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -28,11 +45,13 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def url(untrained_judge) -> str:
+def url(untrained_judge, detector) -> str:
     """Where the app is served."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(videorepa_desk, "TEACHER", str(toy_teacher_folder()))
-        app = build_app({"reversion": str(toy_folder()), "videorepa": str(toy_base_folder())})
+        patch.setattr(detection_desk, "SHIPPED", {})
+        bases = {"reversion": str(toy_folder()), "videorepa": str(toy_base_folder())}
+        app = build_app({**bases, "detection": detector})
     serve(app, "127.0.0.1", free_port(), share=False, block=False)
     yield app.local_url
     app.close()

@@ -106,3 +106,14 @@ def test_a_visitor_draws_a_clip_in_the_second_tab(page):
     (clip, *_) = wait_for(page, lambda: find(page, "#clips img"))
     wait_for(page, lambda: page.execute_script("return arguments[0].naturalWidth", clip) == 192)
     assert "laws of motion" in wait_for(page, lambda: find(page, "#motion-verdict")[0].text)
+
+
+def test_a_visitor_looks_at_an_example_in_the_third_tab(page):
+    (*_, tab) = wait_for(page, lambda: find(page, "button[role=tab]"))
+    tab.click()
+    click(page, "#example")
+    wait_for(page, lambda: find(page, "#aerial img"))
+    click(page, "#detect")
+    (drawn, *_) = wait_for(page, lambda: find(page, "#found img"))
+    wait_for(page, lambda: page.execute_script("return arguments[0].naturalWidth", drawn) == 320)
+    assert wait_for(page, lambda: find(page, "#counts")[0].text)

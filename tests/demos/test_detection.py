@@ -20,65 +20,47 @@ LOOK = {"threshold": 0.05, "tile": 0, "api_name": "/detect"}
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """A small detector that was never trained."""
-    import torch
-
-    from visionrel.detectors.checkpoints import Weights, save_weights
-    from visionrel.detectors.configuration import load_config
-    from visionrel.detectors.inference import build_model, class_names
-
-    name = "faster-rcnn_r18_fpn_1xb4-2k_aerial"
-    config = load_config(name)
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "toy.safetensors"
-    tensors = build_model(config).state_dict()
-    save_weights(path, Weights(tensors, class_names(config)[0], name))
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def client(weights, tmp_path_factory):
+def client(detector, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(detection_desk, "SHIPPED", {})
-        app = build_app({"detection": weights})
+        app = build_app({"detection": detector})
     serve(app, "127.0.0.1", free_port(), share=False, block=False)
     folder = tmp_path_factory.mktemp("downloads")
     yield Client(app.local_url, verbose=False, download_files=str(folder))
     app.close()
 
 
-def test_an_example_is_looked_at(client, weights):
+def test_an_example_is_looked_at(client, detector):
     picture = client.predict("at night", api_name="/example")
     assert Image.open(picture).size == (320, 320)
-    shown, counts, boxes = client.predict(picture=handle_file(picture), names=[weights], **LOOK)
+    shown, counts, boxes = client.predict(picture=handle_file(picture), names=[detector], **LOOK)
     assert "toy: " in shown[0]["caption"] and shown[0]["caption"].endswith(" ms")
     assert Image.open(shown[0]["image"]).size == (320, 320)
-    found = json.loads(Path(boxes).read_text())[weights]
+    found = json.loads(Path(boxes).read_text())[detector]
     assert ("| class | toy |" in counts) == bool(found)
     if not found:
         assert counts.startswith("Nothing found")
 
 
-def test_tiles_of_a_larger_picture(client, weights, tmp_path):
+def test_tiles_of_a_larger_picture(client, detector, tmp_path):
     Image.new("RGB", (500, 400), "grey").save(tmp_path / "wide.png")
     picture = handle_file(tmp_path / "wide.png")
-    shown, *_ = client.predict(picture=picture, names=[weights], **{**LOOK, "tile": 320})
+    shown, *_ = client.predict(picture=picture, names=[detector], **{**LOOK, "tile": 320})
     assert Image.open(shown[0]["image"]).size == (500, 400)
 
 
-def test_mistakes_are_shown(client, weights, tmp_path):
+def test_mistakes_are_shown(client, detector, tmp_path):
     with pytest.raises(AppError, match="There is no picture"):
-        client.predict(picture=None, names=[weights], **LOOK)
+        client.predict(picture=None, names=[detector], **LOOK)
     Image.new("RGB", (64, 64)).save(tmp_path / "small.png")
     picture = handle_file(tmp_path / "small.png")
     with pytest.raises(AppError, match="Choose at least one detector"):
         client.predict(picture=picture, names=[], **LOOK)
     Image.new("1", (5000, 10)).save(tmp_path / "long.png")
     with pytest.raises(AppError, match="at most 4096 a side"):
-        client.predict(picture=handle_file(tmp_path / "long.png"), names=[weights], **LOOK)
+        client.predict(picture=handle_file(tmp_path / "long.png"), names=[detector], **LOOK)
     with pytest.raises(AppError, match=r"not in the list|maximum|less than"):
-        client.predict(picture=picture, names=[weights], **{**LOOK, "threshold": 3})
+        client.predict(picture=picture, names=[detector], **{**LOOK, "threshold": 3})
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
