@@ -31,6 +31,7 @@ def build(app: gr.Blocks, base: str | None) -> None:
                 columns=2,
                 interactive=False,
                 format="png",
+                object_fit="contain",
                 buttons=["download", "fullscreen"],
                 elem_id="found",
                 elem_classes="pictures",

@@ -32,6 +32,8 @@ register_stand_in()
 # MMDetection says that optional packages of its maintainers are absent; nobody needs those.
 with contextlib.redirect_stdout(io.StringIO()) as _printed, warnings.catch_warnings():
     warnings.filterwarnings("ignore", "faster_coco_eval is not installed")
+    import mmdet.evaluation  # noqa: F401
+
     from visionrel.detectors import batchformer, datasets, hooks, lango, variants
     from visionrel.detectors.batchformer import BatchFormerLayer
 for _line in _printed.getvalue().splitlines():

@@ -97,7 +97,8 @@ class Detections:
             color = self.palette[label]
             pen.rectangle(box, outline=color, width=width)
             text = f"{self.classes[label]} {self.scores[index]:.2f}"
-            place = (box[0], max(box[1] - 12, 0))
+            wide = pen.textlength(text, font)
+            place = (max(min(box[0], drawn.width - wide), 0), max(box[1] - 12, 0))
             pen.rectangle(pen.textbbox(place, text, font), fill=color)
             pen.text(place, text, "black", font)
         return drawn

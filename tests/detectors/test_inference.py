@@ -12,7 +12,7 @@ from visionrel.detectors.inference import Detections, Detector
 from visionrel.errors import InputError, VisionrelError
 
 
-CLASSES, PALETTE = ("car", "bus"), ((255, 0, 0), (0, 0, 255))
+LOOKS = CLASSES, PALETTE = ("car", "bus"), ((255, 0, 0), (0, 0, 255))
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,12 @@ def test_drawing_leaves_the_picture_alone(found):
     picture = Image.new("RGB", (64, 64))
     drawn = found.draw(picture)
     assert drawn.getpixel((10, 40)) == (255, 0, 0) and not np.asarray(picture).any()
+
+
+def test_labels_stay_inside_the_picture():
+    at_the_border = Detections(np.array([[60.0, 30, 63, 40]]), np.ones(1), np.zeros(1, int), *LOOKS)
+    drawn = np.asarray(at_the_border.draw(Image.new("RGB", (64, 64))))
+    assert (drawn[20:28, 10:60] == PALETTE[0]).all(2).any()
 
 
 def test_as_supervision(found, monkeypatch):
