@@ -112,7 +112,7 @@ class DenoisingTask(Task):
         target = self.noise_scheduler.get_velocity(latents, noise, timesteps)
         with torch.no_grad():
             states = self.text_encoder(batch["input_ids"]).last_hidden_state
-        # On a CPU the backward pass of the fused attention is the slowest part of a step.
+        # In bfloat16 on a CPU the backward pass of the fused attention is slow.
         with keep_output(self.unet.up_blocks[0]) as kept, sdpa_kernel(SDPBackend.MATH):
             predicted = self.unet(noisy, timesteps, states, return_dict=False)[0]
         velocity = F.mse_loss(predicted.float(), target)
