@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from tests.cli.conftest import run  # noqa: F401
+from visionrel.detectors import evidence
 from visionrel.detectors.comparison import VARIANTS, choose_variants
 from visionrel.detectors.configuration import shipped_configs
 from visionrel.detectors.findings import Findings, make_report, seed_interval
@@ -81,7 +82,8 @@ def test_unknown_variants_are_refused():
         choose_variants(("nothing",))
 
 
-def test_the_command_goes_on_where_it_was(run, aerial, tmp_path):  # noqa: F811
+def test_the_command_goes_on_where_it_was(run, aerial, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(evidence, "_TIMED", 1)
     words = ("evaluate", "aerial", "--data_root", str(aerial), "--iterations", "1")
     words += ("--output_dir", "found", "--json", "--seeds", "1")
     code, _, err = run(*words, "--no-train")
