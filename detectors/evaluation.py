@@ -18,12 +18,12 @@ from pycocotools.cocoeval import COCOeval
 from torch import nn
 
 from visionrel.detectors.checkpoints import load_weights, put_weights, training_only
+from visionrel.detectors.comparison import SPLITS
 from visionrel.detectors.configuration import load_config
 from visionrel.detectors.inference import build_model, class_names
 from visionrel.errors import InputError
 
 
-SPLITS = ("val", "test-night", "test-fog", "test-steep")
 AREAS = ("all", "small", "medium", "large")
 
 

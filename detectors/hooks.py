@@ -140,6 +140,7 @@ class StopHook(Hook):
             if isinstance(hook, CheckpointHook) and not hook.by_epoch:
                 hook._save_checkpoint(runner)
         raise Interrupted(
-            f"Interrupted after iteration {runner.iter + 1}; go on with --resume latest.",
+            f"Interrupted after iteration {runner.iter + 1}; go on with --resume latest "
+            "(an evaluation goes on when it is started again).",
             128 + self.signal,
         )
