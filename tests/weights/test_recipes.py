@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 from visionrel.artifacts import load_tensors
 from visionrel.weights.recipes import scenes, scenes_judge
 from visionrel.weights.recipes.scenes_stages.tokenizer import build_tokenizer
-from visionrel.weights.recipes.scenes_stages.unet import make_scheduler, share_cells
+from visionrel.weights.recipes.scenes_stages.unet import compare_turns, make_scheduler, share_cells
 from visionrel.weights.shipping import ship_model
 from visionrel.weights_manifest import load_manifest, weights_folder
 from visionrel.worlds.scenes import vocabulary
@@ -59,6 +59,17 @@ def test_a_run_from_the_shipped_base_keeps_its_encoder_and_trains_the_rest(tmp_p
     assert not same & {"decoder.conv_in.weight", "decoder.conv_out.weight"}
     unet = "unet/diffusion_pytorch_model.safetensors"
     assert not equal(start / unet, tmp_path / "scenes" / unet)
+
+
+def test_turns_count_where_their_object_is():
+    turns = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    shares = torch.zeros(1, 2, 4, 4)
+    shares[0, 0, 1, 2], shares[0, 1, 3, 3] = 1.0, 0.5
+    read = torch.zeros(1, 4, 4, 4)
+    read[0, 2:, 3, 3] = torch.tensor([0.0, 1.0])
+    # The first is read as (0, 0), an error of 1 over all of a cell; the second is right.
+    assert compare_turns(read, turns, shares) == pytest.approx(1 / 1.5)
+    assert compare_turns(read, turns, torch.zeros_like(shares)) == 0
 
 
 def test_the_noise_schedule_of_the_base_ends_in_noise_alone():

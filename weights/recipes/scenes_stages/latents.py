@@ -27,11 +27,13 @@ from visionrel.worlds.scenes import (
 
 
 SHARD = 5_000
+FORM = "turns"
+"""Part of a shard's name: one that was written before its latest field is made anew."""
 GRID_SIDE = 8
 MOST_OBJECTS = 3
 PLAIN_SHARE = 0.5
 """Share of scenes with upright sprites in their own colours, as most prompts ask for."""
-CLOSE_SHARE = 0.35
+CLOSE_SHARE = 0.5
 """Share of scenes in which sprites touch, cover or lean to one another: the hardest relations."""
 _CLOSE = [
     relation
@@ -51,12 +53,15 @@ class CachedLatents:
         nouns: index of each object in `OBJECTS`, -1 where a scene has fewer, `(N, 3)` int8.
         coverage: what each object covers of an 8 x 8 grid, 255 is all of a cell, `(N, 3, 8, 8)`
             uint8.
+        turns: cosine and sine of each object's rotation, 0 where a scene has fewer, `(N, 3, 2)`
+            float16.
     """
 
     latents: Tensor
     input_ids: Tensor
     nouns: Tensor
     coverage: Tensor
+    turns: Tensor
 
     def scaling_factor(self) -> float:
         """Return the factor that gives the latents unit deviation."""
@@ -70,7 +75,7 @@ def cache_latents(
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
     for shard in range(max(1, count // SHARD)):
-        path = folder / f"{_name_encoder(vae)}-seed{seed}-{shard:03d}.safetensors"
+        path = folder / f"{_name_encoder(vae)}-{FORM}-seed{seed}-{shard:03d}.safetensors"
         if not path.exists():
             save_tensors(path, _encode_shard(vae, tokenizer, (seed, shard), min(count, SHARD)), {})
             logger.info("cached %d of %d scenes", (shard + 1) * min(count, SHARD), count)
@@ -105,12 +110,15 @@ def _encode_shard(
         pixels = torch.from_numpy(np.stack([np.asarray(render(scene)) for scene, _ in drawn]))
         pixels = pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
         latents.append(vae.encode(pixels).latent_dist.mean.half())
-    nouns, coverage = (torch.from_numpy(np.stack(part)) for part in zip(*layouts, strict=True))
+    nouns, coverage, turns = (
+        torch.from_numpy(np.stack(part)) for part in zip(*layouts, strict=True)
+    )
     return {
         "latents": torch.cat(latents),
         "input_ids": tokenize(tokenizer, captions),
         "nouns": nouns,
         "coverage": coverage,
+        "turns": turns,
     }
 
 
@@ -120,10 +128,13 @@ def _draw(rng: np.random.Generator) -> tuple[Scene, str]:
     return sample_scene(rng, relation, style=style)
 
 
-def _describe_layout(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+def _describe_layout(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     nouns = np.full(MOST_OBJECTS, -1, np.int8)
     coverage = np.zeros((MOST_OBJECTS, GRID_SIDE, GRID_SIDE), np.uint8)
     count = len(scene.objects)
     nouns[:count] = [OBJECTS.index(item.name) for item in scene.objects]
     coverage[:count] = (255 * render_coverage(scene, GRID_SIDE)).round()
-    return nouns, coverage
+    turns = np.zeros((MOST_OBJECTS, 2), np.float16)
+    angles = np.radians([item.rotation for item in scene.objects])
+    turns[:count] = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return nouns, coverage, turns
