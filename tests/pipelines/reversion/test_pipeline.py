@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -198,7 +199,9 @@ def test_components_are_left_as_they_were(pipeline):
     )
 
 
-def test_loads_as_a_custom_pipeline():
+def test_loads_as_a_custom_pipeline(monkeypatch):
+    # Diffusers gives every local pipeline one module name, and keeps what it held before.
+    monkeypatch.delitem(sys.modules, "diffusers_modules.local.pipeline", raising=False)
     loaded = DiffusionPipeline.from_pretrained(
         toy_folder(), custom_pipeline=str(Path(module.__file__).parent), trust_remote_code=True
     )

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -78,11 +79,13 @@ def test_other_pipelines_are_refused(tmp_path):
         resolve_video_base(str(tmp_path))
 
 
-def test_the_folder_is_a_custom_pipeline():
+def test_the_folder_is_a_custom_pipeline(monkeypatch):
     from importlib.resources import files
 
     from diffusers import DiffusionPipeline
 
+    # Diffusers gives every local pipeline one module name, and keeps what it held before.
+    monkeypatch.delitem(sys.modules, "diffusers_modules.local.pipeline", raising=False)
     loaded = DiffusionPipeline.from_pretrained(
         toy_base_folder(),
         custom_pipeline=str(files("visionrel.pipelines.videorepa")),

@@ -267,7 +267,10 @@ def test_what_is_trained_is_what_stock_diffusers_loads(tmp_path, tuning):
     assert not torch.allclose(trained, denoise(make_toy_pipeline().transformer), atol=1e-5)
     if tuning == "full":
         loaded = CogVideoXTransformer3DModel.from_pretrained(out / "transformer")
-        assert torch.equal(denoise(loaded), trained)
+        state = task.transformer.state_dict()
+        assert all(torch.equal(value, state[name]) for name, value in loaded.state_dict().items())
+        # Equal weights at other addresses may round differently.
+        torch.testing.assert_close(denoise(loaded), trained, rtol=1e-5, atol=1e-6)
     else:
         pipeline = make_toy_pipeline()
         pipeline.load_lora_weights(out)
@@ -384,7 +387,7 @@ def test_every_bad_clip_is_listed_before_anything_is_written(tmp_path):
     ("changes", "message"),
     [
         ({"teacher": "nobody"}, "Unknown teacher 'nobody'"),
-        ({"base": "nothing/here"}, "Base 'nothing/here' is no embedded model"),
+        ({"base": "nothing/here"}, "nothing/here at revision main is not on this machine"),
     ],
 )
 def test_unknown_models(tmp_path, changes, message):
