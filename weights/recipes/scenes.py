@@ -185,6 +185,8 @@ def assemble(
 
     from visionrel.weights.recipes.scenes_stages.unet import make_scheduler
 
+    # Training pads every caption; that must not be saved as the tokenizer's own habit.
+    tokenizer.backend_tokenizer.no_padding()
     return StableDiffusionPipeline(
         vae=vae.half(),
         text_encoder=text_encoder.half(),
