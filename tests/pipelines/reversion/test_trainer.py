@@ -87,7 +87,8 @@ def test_defaults_are_the_recommended_run(data):
 def test_small_bases_have_their_own(data):
     config = TrainConfig(train_data_dir=data, max_train_steps=7).settle(64)
     assert (config.resolution, config.train_batch_size, config.max_train_steps) == (64, 8, 7)
-    assert config.learning_rate * config.train_batch_size == pytest.approx(2e-3)
+    assert config.learning_rate * config.train_batch_size == pytest.approx(4e-3)
+    assert TrainConfig(train_data_dir=data, learning_rate=0.1).settle(64).learning_rate == 0.1
 
 
 def test_epochs_of_the_recommended_run(tmp_path):
