@@ -3,8 +3,8 @@
 At 16 x 16 latents an operation takes well under a millisecond, too short to be shared among cores.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Lock
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -46,9 +46,21 @@ class SplitUNet:
     def __init__(
         self, unet: UNet2DConditionModel, threads: int, texts_per_picture: int = 1
     ) -> None:
-        self.parts = [FastUNet(unet) for _ in range(threads)]
         self.texts_per_picture = texts_per_picture
         self.pool = ThreadPoolExecutor(threads)
+        everybody, one_at_a_time = Barrier(threads), Lock()
+
+        def start(_: int) -> FastUNet:
+            everybody.wait()
+            with one_at_a_time:
+                torch.set_num_threads(1)
+            return FastUNet(unet)
+
+        # Each thread is told once: every call empties oneDNN's cache, and refilling it costs as
+        # much as a third of a step.
+        own = torch.get_num_threads()
+        self.parts = list(self.pool.map(start, range(threads)))
+        torch.set_num_threads(own)
 
     def set_text(self, states: Tensor) -> None:
         """Computes keys and values of the texts, shape (texts x pictures, length, dim)."""
@@ -66,20 +78,8 @@ class SplitUNet:
     def __call__(self, latents: Tensor, step: int) -> Tensor:
         """Predicts for every text; latents have shape (pictures, channels, height, width)."""
         shares = latents.chunk(len(self.parts))
-        calls = [(part, share, step) for part, share in zip(self.used, shares, strict=True)]
-        found = _on_one_core_each(self.pool, calls)
+        found = self.pool.map(lambda part, share: part(share, step), self.used, shares)
         return torch.cat([self._by_text(rows) for rows in found], dim=1).flatten(0, 1)
 
     def _by_text(self, rows: Tensor) -> Tensor:
         return rows.unflatten(0, (self.texts_per_picture, -1))
-
-
-def _on_one_core_each(
-    pool: ThreadPoolExecutor, calls: list[tuple[Callable[[Tensor, int], Tensor], Tensor, int]]
-) -> list[Tensor]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return list(pool.map(lambda call: call[0](*call[1:]), calls))
-    finally:
-        torch.set_num_threads(threads)
