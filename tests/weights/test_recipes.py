@@ -2,17 +2,25 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from visionrel.artifacts import load_tensors
 from visionrel.weights.recipes import scenes, scenes_judge
-from visionrel.weights.recipes.scenes_stages.tokenizer import build_tokenizer
+from visionrel.weights.recipes.scenes_stages.phrases import (
+    add_phrases,
+    draw_scene,
+    embed_phrases,
+)
+from visionrel.weights.recipes.scenes_stages.text import describe_scene
+from visionrel.weights.recipes.scenes_stages.tokenizer import MAX_LENGTH, build_tokenizer, tokenize
 from visionrel.weights.recipes.scenes_stages.unet import compare_turns, make_scheduler, share_cells
 from visionrel.weights.shipping import ship_model
 from visionrel.weights_manifest import load_manifest, weights_folder
-from visionrel.worlds.scenes import vocabulary
+from visionrel.worlds.scenes import RELATIONS, sample_scene, vocabulary
 from visionrel.worlds.scenes.reader import SceneReader
 
 
@@ -98,6 +106,37 @@ def test_every_word_of_the_world_is_one_token(tmp_path):
     tokenizer = build_tokenizer(vocabulary(), tmp_path)
     assert all(len(tokenizer(word).input_ids) == 3 for word in vocabulary())
     assert len(tokenizer("zebra").input_ids) > 3
+
+
+def test_the_geometry_of_a_scene_tells_toward_from_away():
+    rng = np.random.default_rng(0)
+    leans = {
+        name: [describe_scene(*sample_scene(rng, RELATIONS[name]))[1][10] for _ in range(20)]
+        for name in ("toward", "off")
+    }
+    assert min(leans["toward"]) > 0 > max(leans["off"])
+
+
+def test_a_compound_phrase_is_one_token_that_sums_its_words():
+    folder = weights_folder() / "scenes"
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder").float()
+    words = encoder.get_input_embeddings().weight.detach().clone()
+    told = add_phrases(tokenizer)
+    table = embed_phrases(encoder, tokenizer).get_input_embeddings()
+    ids = told("a cat small+lying+above a dog").input_ids
+    assert len(ids) == len(told("a cat above a dog").input_ids)
+    parts = tokenizer("small lying above", add_special_tokens=False).input_ids
+    torch.testing.assert_close(table(torch.tensor(ids[3])), words[parts].sum(0))
+    assert set(encoder.state_dict()) == set(CLIPTextModel(encoder.config).state_dict())
+
+
+def test_every_training_caption_fits_the_encoder():
+    tokenizer = CLIPTokenizer.from_pretrained(weights_folder() / "scenes" / "tokenizer")
+    rng = np.random.default_rng(0)
+    captions = [draw_scene(rng)[1] for _ in range(500)]
+    assert tokenize(add_phrases(tokenizer), captions).shape == (500, MAX_LENGTH)
+    assert any("+" in caption for caption in captions)
 
 
 def test_shipping_forgets_the_training_machine(tmp_path, monkeypatch):

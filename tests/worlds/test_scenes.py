@@ -17,6 +17,7 @@ from visionrel.worlds.scenes import (
     PLAIN,
     RELATIONS,
     SceneObject,
+    compounds,
     render,
     render_coverage,
     sample_scene,
@@ -50,6 +51,19 @@ def test_objects_stand_inside_the_picture(name):
         for item in scene.objects:
             low, high = item.size / 2 - 1e-9, 1 - item.size / 2 + 1e-9
             assert low <= item.x <= high and low <= item.y <= high
+
+
+def test_compound_phrases_draw_what_they_say():
+    for phrase, relation in list(compounds().items())[::7]:
+        for scene in draw_many(relation, 5):
+            assert relation.holds(*scene.objects), phrase
+    assert set(" ".join(compounds()).split()) <= set(vocabulary())
+
+
+def test_no_compound_comes_close_to_a_held_out_relation():
+    named = compounds()
+    assert not {"upside down just below", "lying beside", "toward against"} & named.keys()
+    assert {"upside down above", "lying left of", "small before beside"} <= named.keys()
 
 
 def test_fitting_mends_a_rough_reading():

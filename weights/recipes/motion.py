@@ -39,7 +39,7 @@ class BuildConfig:
     """Then those on whole pictures, 4 each. With `start`: of its decoder alone."""
     vae_frames: int = 9
     """Frames of each of these clips: 9 or 17."""
-    vae_learning_rate: float = 2e-3
+    vae_learning_rate: float = 5e-3
     """Learning rate of the autoencoder after the warm-up; it falls to 0 on whole pictures."""
     cached_clips: int = 40_000
     """Clips whose latents the transformer learns from."""
@@ -142,6 +142,7 @@ def _reconstruct(
         learning_rate=config.vae_learning_rate,
         lr_scheduler="linear" if side == CLIP_SIDE else "constant_with_warmup",
         lr_warmup_steps=100,
+        optimizer="muon",
         adam_beta2=0.98,
         adam_weight_decay=1e-4,
         ema_decay=0.998,

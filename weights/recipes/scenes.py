@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class BuildConfig:
     vae_steps: int = 3000
     """Optimizer steps of the autoencoder, 16 pictures each. With `start`: of its decoder alone."""
     text_steps: int = 1500
-    """Optimizer steps of the text encoder on captions, 128 each; none with `start`."""
+    """Optimizer steps of the text encoder on captions, 128 each."""
     cached_scenes: int = 100_000
     """Scenes whose latents the U-Net learns from."""
     unet_steps: int = 8000
@@ -49,7 +50,7 @@ def build(config: BuildConfig) -> dict[str, Any]:
     """Train all stages and write the base; returns where it lies and its size in MB."""
     from transformers import CLIPTokenizer
 
-    from visionrel.weights.recipes.scenes_stages import latents, tokenizer
+    from visionrel.weights.recipes.scenes_stages import latents, phrases, tokenizer
     from visionrel.worlds.scenes import vocabulary
 
     folder = config.output_dir
@@ -59,8 +60,10 @@ def build(config: BuildConfig) -> dict[str, Any]:
         words = CLIPTokenizer.from_pretrained(config.start / "tokenizer")
     vae = _train_vae(config)
     text_encoder = _train_text_encoder(config, words)
-    cache = latents.cache_latents(vae, words, folder / "latents", config.cached_scenes, config.seed)
-    _train_unet(config, words, text_encoder, cache, vae)
+    told = phrases.add_phrases(words)
+    cache = latents.cache_latents(vae, told, folder / "latents", config.cached_scenes, config.seed)
+    reader = phrases.embed_phrases(copy.deepcopy(text_encoder), words)
+    _train_unet(config, told, reader, cache, vae)
     return _assemble(config, words, text_encoder, vae)
 
 
@@ -107,21 +110,25 @@ def _train_text_encoder(config: BuildConfig, tokenizer: Any) -> CLIPTextModel:
     from transformers import CLIPTextModel
 
     from visionrel.training import train
+    from visionrel.weights.recipes.scenes_stages.phrases import add_phrases, embed_phrases
     from visionrel.weights.recipes.scenes_stages.text import ReadingTask, make_text_encoder
 
-    if config.start is not None:
-        return CLIPTextModel.from_pretrained(config.start / "text_encoder").float()
+    if config.start is None:
+        encoder = make_text_encoder(tokenizer)
+    else:
+        encoder = CLIPTextModel.from_pretrained(config.start / "text_encoder").float()
     settings = _stage(
         config,
         "text",
         train_batch_size=128,
         max_train_steps=config.text_steps,
-        learning_rate=1.5e-3,
+        learning_rate=1.5e-3 if config.start is None else 8e-4,
         lr_scheduler="linear",
         lr_warmup_steps=100,
         ema_decay=0.99,
     )
-    train(ReadingTask(make_text_encoder(tokenizer), tokenizer), settings)
+    task = ReadingTask(embed_phrases(encoder, tokenizer), add_phrases(tokenizer))
+    train(task, settings)
     return CLIPTextModel.from_pretrained(config.output_dir / "text" / "text_encoder").float()
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from visionrel.worlds.scenes.compounds import compounds
 from visionrel.worlds.scenes.exemplars import unseen_pairs, write_exemplars
 from visionrel.worlds.scenes.relations import HELD_OUT, NEUTRAL, RELATIONS, Relation
 from visionrel.worlds.scenes.rendering import PICTURE_SIDE, render, render_coverage
@@ -25,6 +26,7 @@ __all__ = [
     "SceneObject",
     "SceneStyle",
     "Verdict",
+    "compounds",
     "render",
     "render_coverage",
     "sample_scene",

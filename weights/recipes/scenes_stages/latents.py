@@ -12,34 +12,16 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from visionrel.artifacts import load_tensors, save_tensors
+from visionrel.weights.recipes.scenes_stages.phrases import draw_scene
 from visionrel.weights.recipes.scenes_stages.tokenizer import tokenize
-from visionrel.worlds.scenes import (
-    DENSE,
-    OBJECTS,
-    PLAIN,
-    RELATIONS,
-    Relation,
-    Scene,
-    render,
-    render_coverage,
-    sample_scene,
-)
+from visionrel.worlds.scenes import OBJECTS, Scene, render, render_coverage
 
 
 SHARD = 5_000
-FORM = "turns"
-"""Part of a shard's name: one that was written before its latest field is made anew."""
+FORM = "phrases"
+"""Part of a shard's name: one that was written in an earlier form is made anew."""
 GRID_SIDE = 8
 MOST_OBJECTS = 3
-PLAIN_SHARE = 0.5
-"""Share of scenes with upright sprites in their own colours, as most prompts ask for."""
-CLOSE_SHARE = 0.5
-"""Share of scenes in which sprites touch, cover or lean to one another: the hardest relations."""
-_CLOSE = [
-    relation
-    for relation in RELATIONS.values()
-    if relation.reach != Relation.reach or relation.subject_turn != "any"
-]
 logger = logging.getLogger(__name__)
 
 
@@ -104,7 +86,7 @@ def _encode_shard(
     rng = np.random.default_rng(seed)
     latents, captions, layouts = [], [], []
     for start in range(0, count, 100):
-        drawn = [_draw(rng) for _ in range(min(100, count - start))]
+        drawn = [draw_scene(rng) for _ in range(min(100, count - start))]
         captions += [caption for _, caption in drawn]
         layouts += [_describe_layout(scene) for scene, _ in drawn]
         pixels = torch.from_numpy(np.stack([np.asarray(render(scene)) for scene, _ in drawn]))
@@ -120,12 +102,6 @@ def _encode_shard(
         "coverage": coverage,
         "turns": turns,
     }
-
-
-def _draw(rng: np.random.Generator) -> tuple[Scene, str]:
-    style = PLAIN if rng.random() < PLAIN_SHARE else DENSE
-    relation = _CLOSE[rng.integers(len(_CLOSE))] if rng.random() < CLOSE_SHARE else None
-    return sample_scene(rng, relation, style=style)
 
 
 def _describe_layout(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from visionrel.training import SampleRandom, Task
+from visionrel.weights.recipes.scenes_stages.phrases import draw_scene
 from visionrel.weights.recipes.scenes_stages.saving import save_model
 from visionrel.weights.recipes.scenes_stages.tokenizer import MAX_LENGTH, tokenize
-from visionrel.worlds.scenes import GROUNDS, OBJECTS, TINTS, Scene, SceneObject, sample_scene
+from visionrel.worlds.scenes import GROUNDS, OBJECTS, TINTS, Scene, SceneObject
 
 
 WIDTH = 128
 _NOTHING = -1
-_GEOMETRY = 7 + 2 * (4 + len(TINTS))
+_GEOMETRY = 7 + 2 * (5 + len(TINTS))
 _GEOMETRY_WEIGHT = 4.0
 
 
@@ -62,7 +63,7 @@ class ReadingTask(Task):
 
     def sample(self, item: int, random: SampleRandom) -> dict[str, Tensor]:
         """Draw a scene and its caption."""
-        scene, caption = sample_scene(np.random.default_rng(random.numpy.randint(2**31)))
+        scene, caption = draw_scene(np.random.default_rng(random.numpy.randint(2**31)))
         labels, geometry = describe_scene(scene, caption)
         return {
             "input_ids": tokenize(self.tokenizer, [caption])[0],
@@ -98,11 +99,13 @@ def describe_scene(scene: Scene, caption: str) -> tuple[list[int], list[float]]:
     ]
     dx, dy = 3 * (first.x - second.x), 3 * (first.y - second.y)
     geometry = [dx, dy, abs(dx), abs(dy), 10 * (first.size - 0.36), 10 * (second.size - 0.36)]
-    geometry += [2.0 * (first.depth < second.depth), *_pose(first), *_pose(second)]
+    geometry += [2.0 * (first.depth < second.depth), *_pose(first, second), *_pose(second, first)]
     return labels, geometry
 
 
-def _pose(item: SceneObject) -> list[float]:
+def _pose(item: SceneObject, other: SceneObject) -> list[float]:
+    """Return the turn, also as seen from the other object: no angle alone tells toward from away."""
     angle = math.radians(item.rotation)
-    turn = [math.cos(angle), math.sin(angle), abs(math.sin(angle)), 2.0 * item.flip]
+    lean = math.copysign(math.sin(angle), (item.x - other.x) * math.sin(angle))
+    turn = [math.cos(angle), math.sin(angle), abs(math.sin(angle)), 2.0 * lean, 2.0 * item.flip]
     return turn + [2.0 * (item.tint == tint) for tint in TINTS]
