@@ -17,8 +17,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def launch(*command):
-    # the launcher that `accelerate launch` itself starts for several processes of one machine
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    # `accelerate launch --cpu` would start one process; this way it starts two, which then find
+    # no GPU and talk through gloo
+    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launcher += ["--main_process_port", "0"]
     result = subprocess.run(
         [sys.executable, *launcher, "-m", *command],
         cwd=ROOT,
