@@ -18,7 +18,6 @@ from visionrel.pipelines.videorepa.config import GenerateConfig
 from visionrel.pipelines.videorepa.pipeline import (
     LORA_NAME,
     TRANSFORMER_FOLDER,
-    WEIGHTS_NAME,
     VideoREPAPipeline,
     load_video_components,
     resolve_video_base,
@@ -29,6 +28,8 @@ from visionrel.records import Record, save_clip
 logger = logging.getLogger(__name__)
 
 COMMAND = "generate videorepa"
+# Height from which the autoencoder decodes in tiles, to save memory.
+_TILED = 256
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -64,6 +65,9 @@ def load_pipeline(config: GenerateConfig, base: Base) -> VideoREPAPipeline:
         pipeline.load_tuned(config.tuned)
     pipeline.set_progress_bar_config(desc="generating", leave=False, disable=None)
     pipeline.vae.enable_slicing()
+    own = pipeline.transformer.config.sample_height * pipeline.vae_scale_factor_spatial
+    if (config.height or own) >= _TILED:
+        pipeline.vae.enable_tiling()
     return pipeline
 
 
@@ -73,9 +77,9 @@ def tuned_files(tuned: Path | None) -> Iterator[Path]:
         return
     if tuned.is_file():
         yield tuned
-    for name in (LORA_NAME, f"{TRANSFORMER_FOLDER}/{WEIGHTS_NAME}"):
-        if (tuned / name).is_file():
-            yield tuned / name
+    if (tuned / LORA_NAME).is_file():
+        yield tuned / LORA_NAME
+    yield from sorted((tuned / TRANSFORMER_FOLDER).glob("*.safetensors"))
 
 
 def draw(pipeline: VideoREPAPipeline, prompt: str, seed: int, config: GenerateConfig) -> np.ndarray:

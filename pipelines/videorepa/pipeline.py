@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 import torch
-from diffusers import CogVideoXPipeline, CogVideoXTransformer3DModel
+from diffusers import CogVideoXDPMScheduler, CogVideoXPipeline, CogVideoXTransformer3DModel
 
 from visionrel.artifacts import load_tensors
 from visionrel.bases import COGVIDEOX, Base, load_model, resolve_base
@@ -87,7 +87,7 @@ def resolve_video_base(name: str, revision: str | None = None) -> Base:
 def load_video_components(
     base: Base, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> VideoREPAPipeline:
-    """Loads a base in evaluation mode and without gradients.
+    """Loads a base in evaluation mode and without gradients, with the authors' scheduler.
 
     Raises:
         InputError: If a weights file is damaged or belongs to another architecture.
@@ -95,6 +95,10 @@ def load_video_components(
     models = {part: load_model(kind, base.folder / part, dtype) for part, kind in COGVIDEOX.items()}
     pipeline = VideoREPAPipeline.from_pretrained(
         base.folder, dtype=dtype, local_files_only=True, **models
+    )
+    # CogVideoX-2b comes with DDIM.
+    pipeline.scheduler = CogVideoXDPMScheduler.from_config(
+        pipeline.scheduler.config, timestep_spacing="trailing"
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)

@@ -67,13 +67,18 @@ def train(
     """
     base = resolve_video_base(config.base, config.revision)
     found = find_teacher(config.teacher) if config.proj_coeff else None
+    task = _make_task(config, base, found)
+    return run_training(task, task.config, on_step=on_step)
+
+
+def _make_task(config: TrainConfig, base: Base, found: Path | None) -> VideoREPATask:
+    """Builds the task; autoencoder, text encoder and teacher leave the memory on return."""
     components = load_video_components(base)
     config = settle(config, components)
     clips = read_training_clips(config)
     device = PartialState(cpu=config.device == "cpu").device
     teacher = None if found is None else (load_teacher(found).to(device), teacher_digest(found))
-    task = VideoREPATask(config, components.to(device), clips, base, teacher)
-    return run_training(task, task.config, on_step=on_step)
+    return VideoREPATask(config, components.to(device), clips, base, teacher)
 
 
 class VideoREPATask(Task):

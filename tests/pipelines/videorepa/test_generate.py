@@ -1,14 +1,16 @@
 import json
+import shutil
 import sys
 
 import numpy as np
 import pytest
+from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
 
 from tests.pipelines.videorepa.toys import FRAMES, SIZE, make_toy_pipeline, toy_base_folder
 from visionrel.data.clips import read_pixels
 from visionrel.errors import InputError
 from visionrel.pipelines.videorepa.config import GenerateConfig
-from visionrel.pipelines.videorepa.generate import draw, generate, load_pipeline
+from visionrel.pipelines.videorepa.generate import draw, generate, load_pipeline, tuned_files
 from visionrel.pipelines.videorepa.pipeline import resolve_video_base
 
 
@@ -51,6 +53,31 @@ def test_a_clip_does_not_depend_on_its_neighbours(tmp_path):
     draw(pipeline, "a blue box rolls", 3, config)
     assert np.array_equal(alone, draw(pipeline, "a red ball drops", 4, config))
     assert not np.array_equal(alone, draw(pipeline, "a red ball drops", 5, config))
+
+
+def test_scheduler_and_tiles_are_the_authors(tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(toy_base_folder(), base)
+    scheduler = make_toy_pipeline().scheduler
+    ddim = CogVideoXDDIMScheduler.from_config(scheduler.config, timestep_spacing="linspace")
+    ddim.save_pretrained(base / "scheduler")
+    index = json.loads((base / "model_index.json").read_text())
+    index["scheduler"][1] = "CogVideoXDDIMScheduler"
+    (base / "model_index.json").write_text(json.dumps(index))
+    found = resolve_video_base(str(base))
+    small, large = (load_pipeline(make_config(tmp_path, height=h), found) for h in (None, 256))
+    assert isinstance(small.scheduler, CogVideoXDPMScheduler)
+    assert small.scheduler.config.timestep_spacing == "trailing"
+    assert small.scheduler.config.snr_shift_scale == scheduler.config.snr_shift_scale
+    assert not small.vae.use_tiling and large.vae.use_tiling
+
+
+def test_every_shard_of_a_tuned_transformer_is_hashed(tmp_path):
+    names = [f"diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    (tmp_path / "transformer").mkdir()
+    for name in names:
+        (tmp_path / "transformer" / name).write_bytes(b"")
+    assert [path.name for path in tuned_files(tmp_path)] == names
 
 
 def test_length_and_size_can_be_chosen(tmp_path):

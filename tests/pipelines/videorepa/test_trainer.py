@@ -1,5 +1,7 @@
 """Behaviours 11-13 of VideoREPA's training, its files, and exact resume."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +26,14 @@ from visionrel.bases import Base
 from visionrel.data.clips import write_mp4
 from visionrel.errors import InputError
 from visionrel.losses import token_alignment_loss, token_relation_distillation_loss
+from visionrel.pipelines.videorepa import trainer
 from visionrel.pipelines.videorepa.config import TrainConfig
 from visionrel.pipelines.videorepa.dataset import TrainingClip
-from visionrel.pipelines.videorepa.pipeline import LORA_NAME, VideoREPAPipeline
+from visionrel.pipelines.videorepa.pipeline import (
+    LORA_NAME,
+    VideoREPAPipeline,
+    load_video_components,
+)
 from visionrel.pipelines.videorepa.student import TokenGrid
 from visionrel.pipelines.videorepa.trainer import HEADS_NAME, VideoREPATask, velocity_loss
 from visionrel.pipelines.videorepa.trainer import train as run_command
@@ -371,6 +378,26 @@ def test_the_command_trains_on_files(tmp_path, tuning):
     result = run_command(config)
     assert result.steps == 1 and {"diffusion", "relations"} <= result.metrics.keys()
     assert (tmp_path / "out" / HEADS_NAME).is_file()
+
+
+def test_only_what_is_trained_stays_in_memory(tmp_path, monkeypatch):
+    write_clips(tmp_path / "clips")
+    frozen = []
+
+    def load(*arguments):
+        components = load_video_components(*arguments)
+        frozen.extend(map(weakref.ref, (components.vae, components.text_encoder)))
+        return components
+
+    def run(task, config, on_step):
+        gc.collect()
+        assert task.transformer is not None and [model() for model in frozen] == [None, None]
+
+    monkeypatch.setattr(trainer, "load_video_components", load)
+    monkeypatch.setattr(trainer, "run_training", run)
+    known = {"base": str(toy_base_folder()), "teacher": str(toy_teacher_folder())}
+    run_command(make_config(tmp_path, **known))
+    assert len(frozen) == 2
 
 
 def test_every_bad_clip_is_listed_before_anything_is_written(tmp_path):
