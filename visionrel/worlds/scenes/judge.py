@@ -186,8 +186,7 @@ def _decode(heat: Tensor, pose: Tensor) -> list[list[SceneObject]]:
 def _sharpen(image: np.ndarray, items: list[SceneObject]) -> list[SceneObject]:
     """Let the drawing decide places and poses, what is doubtful, then depths."""
     sure = [item for item in items if item.confidence >= FOUND]
-    names = {item.name for item in sure}
-    doubtful = [item for item in items[len(sure) :] if item.name not in names]
+    doubtful = items[len(sure) :]
     return read_depths(image, fit_objects(image, sure, doubtful[:MOST_DOUBTFUL]))
 
 
