@@ -27,10 +27,11 @@ def ship_model(
         scores: Measured scores by name.
 
     Raises:
-        InputError: If the model is larger than `LARGEST`.
+        InputError: If the model is empty or larger than `LARGEST`.
     """
-    if (size := sum(file.size for file in hash_folder(source).values())) > LARGEST:
-        raise InputError(f"{source} has {size} bytes; an embedded model may have {LARGEST}.")
+    size = sum(file.size for file in hash_folder(source).values())
+    if not 0 < size <= LARGEST:
+        raise InputError(f"{source} has {size} bytes; an embedded model has 1 to {LARGEST}.")
     place = weights_folder() / name
     shutil.rmtree(place, ignore_errors=True)
     # Contents only: safetensors makes files that nobody else may read.

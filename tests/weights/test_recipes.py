@@ -9,6 +9,7 @@ from diffusers import StableDiffusionPipeline
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from visionrel.artifacts import load_tensors
+from visionrel.errors import InputError
 from visionrel.weights.recipes import scenes, scenes_judge
 from visionrel.weights.recipes.scenes_stages.phrases import (
     add_phrases,
@@ -59,7 +60,7 @@ def test_a_run_from_the_shipped_base_keeps_its_encoder_and_trains_the_rest(tmp_p
     start = weights_folder() / "scenes"
     # The learning rate rises from 0, and float16 hides a very small change.
     longer = {**SHORT, "vae_steps": 6, "unet_steps": 6}
-    scenes.build(scenes.BuildConfig(output_dir=tmp_path, start=start, **longer))
+    scenes.build(scenes.BuildConfig(output_dir=tmp_path, start="scenes", **longer))
     file = "vae/diffusion_pytorch_model.safetensors"
     old, new = (load_tensors(folder / file)[0] for folder in (start, tmp_path / "scenes"))
     same = {name for name in old if torch.equal(old[name], new[name])}
@@ -137,6 +138,12 @@ def test_every_training_caption_fits_the_encoder():
     captions = [draw_scene(rng)[1] for _ in range(500)]
     assert tokenize(add_phrases(tokenizer), captions).shape == (500, MAX_LENGTH)
     assert any("+" in caption for caption in captions)
+
+
+def test_nothing_is_shipped_from_an_empty_folder(tmp_path):
+    with pytest.raises(InputError, match="has 0 bytes"):
+        ship_model(tmp_path / "typo", "scenes", "visionrel weights build scenes", 0, {})
+    assert (weights_folder() / "scenes" / "model_index.json").is_file()
 
 
 def test_shipping_forgets_the_training_machine(tmp_path, monkeypatch):

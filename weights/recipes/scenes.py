@@ -30,8 +30,8 @@ class BuildConfig:
 
     output_dir: Path = Path("outputs/build-scenes")
     """Folder of the stages, the latent cache and the finished base `scenes`."""
-    start: Path | None = None
-    """Folder of a base to start from, such as the shipped one; from scratch when not given."""
+    start: str | None = None
+    """A base to start from, `scenes` or a folder; from scratch when not given."""
     vae_steps: int = 3000
     """Optimizer steps of the autoencoder, 16 pictures each. With `start`: of its decoder alone."""
     text_steps: int = 1500
@@ -50,20 +50,22 @@ def build(config: BuildConfig) -> dict[str, Any]:
     """Train all stages and write the base; returns where it lies and its size in MB."""
     from transformers import CLIPTokenizer
 
+    from visionrel.bases import resolve_base
     from visionrel.weights.recipes.scenes_stages import latents, phrases, tokenizer
     from visionrel.worlds.scenes import vocabulary
 
     folder = config.output_dir
-    if config.start is None:
+    start = None if config.start is None else resolve_base(config.start).folder
+    if start is None:
         words = tokenizer.build_tokenizer(vocabulary(), folder / "tokenizer")
     else:
-        words = CLIPTokenizer.from_pretrained(config.start / "tokenizer")
-    vae = _train_vae(config)
-    text_encoder = _train_text_encoder(config, words)
+        words = CLIPTokenizer.from_pretrained(start / "tokenizer")
+    vae = _train_vae(config, start)
+    text_encoder = _train_text_encoder(config, start, words)
     told = phrases.add_phrases(words)
     cache = latents.cache_latents(vae, told, folder / "latents", config.cached_scenes, config.seed)
     reader = phrases.embed_phrases(copy.deepcopy(text_encoder), words)
-    _train_unet(config, told, reader, cache, vae)
+    _train_unet(config, start, told, reader, cache, vae)
     return _assemble(config, words, text_encoder, vae)
 
 
@@ -79,15 +81,13 @@ def _stage(config: BuildConfig, name: str, **settings: Any) -> TrainingConfig:
     )
 
 
-def _train_vae(config: BuildConfig) -> AutoencoderKL:
+def _train_vae(config: BuildConfig, start: Path | None) -> AutoencoderKL:
     from diffusers import AutoencoderKL
 
     from visionrel.training import train
     from visionrel.weights.recipes.scenes_stages.vae import ReconstructionTask, make_vae
 
-    vae = (
-        make_vae() if config.start is None else AutoencoderKL.from_pretrained(config.start / "vae")
-    )
+    vae = make_vae() if start is None else AutoencoderKL.from_pretrained(start / "vae")
     if config.vae_steps:
         settings = _stage(
             config,
@@ -101,28 +101,28 @@ def _train_vae(config: BuildConfig) -> AutoencoderKL:
             adam_weight_decay=1e-4,
             ema_decay=0.998,
         )
-        train(ReconstructionTask(vae, encoder_frozen=config.start is not None), settings)
+        train(ReconstructionTask(vae, encoder_frozen=start is not None), settings)
         vae = AutoencoderKL.from_pretrained(config.output_dir / "vae" / "vae")
     return vae.float().eval().requires_grad_(False)
 
 
-def _train_text_encoder(config: BuildConfig, tokenizer: Any) -> CLIPTextModel:
+def _train_text_encoder(config: BuildConfig, start: Path | None, tokenizer: Any) -> CLIPTextModel:
     from transformers import CLIPTextModel
 
     from visionrel.training import train
     from visionrel.weights.recipes.scenes_stages.phrases import add_phrases, embed_phrases
     from visionrel.weights.recipes.scenes_stages.text import ReadingTask, make_text_encoder
 
-    if config.start is None:
+    if start is None:
         encoder = make_text_encoder(tokenizer)
     else:
-        encoder = CLIPTextModel.from_pretrained(config.start / "text_encoder").float()
+        encoder = CLIPTextModel.from_pretrained(start / "text_encoder").float()
     settings = _stage(
         config,
         "text",
         train_batch_size=128,
         max_train_steps=config.text_steps,
-        learning_rate=1.5e-3 if config.start is None else 8e-4,
+        learning_rate=1.5e-3 if start is None else 8e-4,
         lr_scheduler="linear",
         lr_warmup_steps=100,
         ema_decay=0.99,
@@ -134,6 +134,7 @@ def _train_text_encoder(config: BuildConfig, tokenizer: Any) -> CLIPTextModel:
 
 def _train_unet(
     config: BuildConfig,
+    start: Path | None,
     tokenizer: Any,
     text_encoder: CLIPTextModel,
     cache: CachedLatents,
@@ -144,11 +145,11 @@ def _train_unet(
     from visionrel.training import train
     from visionrel.weights.recipes.scenes_stages.unet import DenoisingTask, make_unet
 
-    if config.start is None:
+    if start is None:
         vae.register_to_config(scaling_factor=cache.scaling_factor())
         unet = make_unet(*cache.latents.shape[1:3])
     else:
-        unet = UNet2DConditionModel.from_pretrained(config.start / "unet").float()
+        unet = UNet2DConditionModel.from_pretrained(start / "unet").float()
     settings = _stage(
         config,
         "unet",
@@ -172,8 +173,8 @@ def _assemble(
 ) -> dict[str, Any]:
     """Put the parts together as a stock Stable Diffusion folder."""
     place = config.output_dir / "scenes"
-    shutil.rmtree(place, ignore_errors=True)
     pipeline = assemble(config.output_dir / "unet" / "unet", tokenizer, text_encoder, vae)
+    shutil.rmtree(place, ignore_errors=True)
     pipeline.save_pretrained(place)
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     return {"base": str(place), "megabytes": round(size / 1e6, 1)}

@@ -56,11 +56,13 @@ def cache_latents(
     """Encode `count` scenes in shards; shards of the same encoder that exist are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
-    for shard in range(max(1, count // SHARD)):
-        path = folder / f"{_name_encoder(vae)}-{FORM}-seed{seed}-{shard:03d}.safetensors"
+    for shard, start in enumerate(range(0, count, SHARD)):
+        size = min(SHARD, count - start)
+        part = f"{shard:03d}" if size == SHARD else f"{shard:03d}-first{size}"
+        path = folder / f"{_name_encoder(vae)}-{FORM}-seed{seed}-{part}.safetensors"
         if not path.exists():
-            save_tensors(path, _encode_shard(vae, tokenizer, (seed, shard), min(count, SHARD)), {})
-            logger.info("cached %d of %d scenes", (shard + 1) * min(count, SHARD), count)
+            save_tensors(path, _encode_shard(vae, tokenizer, (seed, shard), size), {})
+            logger.info("cached %d of %d scenes", start + size, count)
         parts.append(load_tensors(path)[0])
     return CachedLatents(
         **{

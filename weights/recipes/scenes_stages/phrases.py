@@ -80,10 +80,10 @@ class PhraseEmbedding(nn.Embedding):
 
     def __init__(self, weight: Tensor, tokenizer: CLIPTokenizer) -> None:
         super().__init__(*weight.shape, _weight=weight)
-        words = [
-            tokenizer(phrase, add_special_tokens=False).input_ids for phrase in compounds()
-        ]
-        counts = torch.stack([torch.bincount(torch.tensor(w), minlength=len(weight)) for w in words])
+        words = [tokenizer(phrase, add_special_tokens=False).input_ids for phrase in compounds()]
+        counts = torch.stack(
+            [torch.bincount(torch.tensor(w), minlength=len(weight)) for w in words]
+        )
         self.register_buffer("counts", counts.to(weight.dtype), persistent=False)
 
     def forward(self, input: Tensor) -> Tensor:

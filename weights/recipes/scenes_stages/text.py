@@ -104,7 +104,7 @@ def describe_scene(scene: Scene, caption: str) -> tuple[list[int], list[float]]:
 
 
 def _pose(item: SceneObject, other: SceneObject) -> list[float]:
-    """Return the turn, also as seen from the other object: no angle alone tells toward from away."""
+    """Return the turn, also as seen from the other: toward and away share their angles."""
     angle = math.radians(item.rotation)
     lean = math.copysign(math.sin(angle), (item.x - other.x) * math.sin(angle))
     turn = [math.cos(angle), math.sin(angle), abs(math.sin(angle)), 2.0 * lean, 2.0 * item.flip]
