@@ -10,7 +10,6 @@ import errno
 import hashlib
 import json
 import os
-import pickle
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from visionrel.errors import InputError, VisionrelError
+from visionrel.errors import InputError, MachineError
 
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
@@ -64,10 +63,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def check_disk_full(path: Path, error: Exception) -> None:
     """Raises the message for a full disk if that is what `error` says."""
     if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
-        raise VisionrelError(
+        raise MachineError(
             f"No space left on the disk while writing {path}; earlier files are intact. Free some "
             "space or choose another `output_dir`; a smaller `checkpoints_total_limit` keeps less."
         ) from error
+
+
+def check_output_folder(path: Path) -> None:
+    """Refuses a folder that cannot be made because a file stands in its place or above it."""
+    path = Path(path).absolute()
+    standing = next(each for each in (path, *path.parents) if each.exists())
+    if not standing.is_dir():
+        raise InputError(
+            f"`output_dir` is {path}, but {standing} is a file; choose another folder."
+        )
 
 
 def load_json(path: Path) -> Any:
@@ -132,8 +141,8 @@ def load_pickled_tensors(path: Path) -> dict[str, Tensor]:
     )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # a damaged pickle can fail anywhere
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"{path} cannot be read as plain tensors ({reason}). Nothing in it was run; {remedy}."
         ) from error

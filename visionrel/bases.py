@@ -153,7 +153,7 @@ def fetch_base(name: str, revision: str | None = None) -> Base:
     revision = revision or REVISIONS.get(name)
     try:
         folder = DiffusionPipeline.download(name, revision=revision, use_safetensors=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the HTTP client of the Hub has many of its own
         raise VisionrelError(
             f"{name} could not be downloaded: {error}. Check the id, the network and "
             "HF_HUB_OFFLINE, then run the command again: it continues where it stopped."
@@ -228,9 +228,14 @@ def load_components(
     models = {
         part: load_model(kind, base.folder / part, dtype) for part, kind in STABLE_DIFFUSION.items()
     }
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        base.folder, dtype=dtype, local_files_only=True, **models
-    )
+    try:
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            base.folder, dtype=dtype, local_files_only=True, **models
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{base.folder} cannot be opened: {error} Copy or fetch it again."
+        ) from error
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(device)
     for part in ("unet", "vae"):

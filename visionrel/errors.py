@@ -1,10 +1,22 @@
-"""Errors meant for the person at the keyboard; the command line prints them and exits with 2."""
+"""Errors meant for the person at the keyboard; the command line prints them."""
 
 from collections.abc import Sequence
 
 
 class VisionrelError(Exception):
-    """A failure that the user can mend; its text says how."""
+    """A failure that the user can mend; its text says how.
+
+    Attributes:
+        exit_code: What the process exits with: 2 for a mistake in the input.
+    """
+
+    exit_code = 2
+
+
+class MachineError(VisionrelError):
+    """Memory, disk or numbers gave out; the input was right."""
+
+    exit_code = 1
 
 
 class InputError(VisionrelError, ValueError):

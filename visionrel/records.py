@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 
 from visionrel.artifacts import atomic_write, load_json, save_json
 from visionrel.errors import InputError
@@ -181,11 +181,12 @@ def _read_png_text(path: Path) -> Any:
         with Image.open(path) as image:
             image.load()
             text = getattr(image, "text", {}).get(PNG_KEY)
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise InputError(f"{path} cannot be read as a picture: {error}.") from error
-    if text is None:
+        found = None if text is None else json.loads(text)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be read as a picture with a record: {error}.") from error
+    if found is None:
         return _read_beside(path, "it was not made here, or a tool removed its metadata")
-    return json.loads(text)
+    return found
 
 
 def _read_beside(path: Path, why: str) -> Any:

@@ -5,6 +5,7 @@ import pytest
 
 from tests.cli.fake_method import trainer
 from visionrel import __version__
+from visionrel.cli.failures import explain_failure
 
 
 pytestmark = pytest.mark.usefixtures("fake_method")
@@ -81,6 +82,16 @@ def test_a_random_seed_is_printed_and_stored(run):
     assert f"seed {seed}\n" in err
     assert json.loads(run("generate", "fake", "--json")[1])["seed"] != seed
     assert json.loads(run("generate", "fake", "--seed", "7", "--json")[1])["seed"] == 7
+
+
+def test_a_seed_out_of_range_is_refused(run):
+    code, out, err = run("generate", "fake", "--seed", "-1")
+    assert (code, out) == (2, "") and "`seed` must lie in [0, 2^63), got -1" in err
+
+
+def test_a_file_in_the_place_of_a_folder_is_named():
+    text, code = explain_failure(FileExistsError(17, "File exists", "out"), {})
+    assert code == 2 and "'out'" in text and "choose another path" in text
 
 
 def test_training_chooses_its_own_seed(run):

@@ -38,6 +38,8 @@ def test_nothing_is_overwritten(run, pictures, tmp_path):
     assert all(path.read_bytes() == content for path, content in before.items())
     code, _, err = run("replay", str(pictures[0]), "--output", first)
     assert code == 2 and "exists" in err
+    code, _, err = run("replay", str(pictures[0]), "--output", "new.jpg")
+    assert code == 2 and "must end in .png or .mp4" in err
 
 
 def test_a_difference_is_measured_and_its_cause_named(run, pictures, monkeypatch):
@@ -52,6 +54,7 @@ def test_a_record_alone_is_enough(run, pictures):
     pictures[1].unlink()
     code, out, _ = run("replay", str(pictures[1].with_suffix(".json")), "--output", "new.png")
     assert (code, out) == (0, "new.png\n") and Path("new.png").is_file()
+    assert run("replay", "new.json", "--output", "newer.png")[0] == 0
 
 
 def test_an_edited_record_is_noticed(run, pictures):

@@ -64,8 +64,9 @@ def test_a_full_disk_says_what_to_do_and_leaves_the_old_file(tmp_path, monkeypat
     monkeypatch.setattr(artifacts, "save_file", full)
     with pytest.raises(
         VisionrelError, match=r"No space left on the disk.*earlier files are intact"
-    ):
+    ) as raised:
         save_tensors(path, {"a": torch.ones(2)})
+    assert raised.value.exit_code == 1
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -121,7 +122,7 @@ def test_pickles_of_anything_else_are_refused(tmp_path, content):
         load_pickled_tensors(tmp_path / "x.pt")
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half a zip"])
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 half a zip", b"\x80\x02"])
 def test_broken_pickles_are_refused(tmp_path, content):
     (tmp_path / "x.bin").write_bytes(content)
     with pytest.raises(InputError):

@@ -141,6 +141,13 @@ def test_every_float_type(dtype):
     torch.testing.assert_close(loss.double(), expected, rtol=max(4 * epsilon, 1e-6), atol=1e-6)
 
 
+def test_autocast_changes_nothing():
+    inputs = [rows(1)[0], rows(4, seed=1), rows(5, seed=2)]
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = relation_steering_loss(*inputs)
+    assert loss == relation_steering_loss(*inputs)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -186,6 +186,15 @@ def test_pruning_keeps_the_newest(tmp_path):
     assert names == ["checkpoint-5", "checkpoint-6"]
 
 
+def test_pruning_keeps_the_one_just_written_also_after_going_back(tmp_path):
+    train(ToyTask(), toy_config(tmp_path, checkpointing_steps=2))
+    back = str(tmp_path / "checkpoint-2")
+    limits = {"checkpointing_steps": 1, "checkpoints_total_limit": 1}
+    config = toy_config(tmp_path, resume_from_checkpoint=back, **limits)
+    train(ToyTask(), config, on_step=stop_at(3))
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-3"]
+
+
 def test_a_full_disk_leaves_the_last_checkpoint_and_says_what_to_lower(tmp_path):
     class Filling(ToyTask):
         def save(self, folder, weights, step):

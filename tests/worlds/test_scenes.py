@@ -146,6 +146,11 @@ def test_equal_seeds_give_equal_scenes_and_other_seeds_others():
     assert render(first[0]).tobytes() == render(again[0]).tobytes()
 
 
+def test_more_exemplars_than_pairs_are_refused():
+    with pytest.raises(InputError, match="552 pairs exist"):
+        exemplar_pairs(553, 0)
+
+
 def test_captions_use_the_vocabulary_and_never_name_a_held_out_relation():
     rng = np.random.default_rng(0)
     words = {w for _ in range(2000) for w in sample_scene(rng)[1].replace(",", " ,").split()}

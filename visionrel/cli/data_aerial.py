@@ -39,7 +39,7 @@ class ConvertSettings:
     images_dir: Path
     """Folder of the pictures."""
     output_file: Path
-    """COCO json to write. Must not exist."""
+    """COCO json to write. Must not exist, nor the file of scene conditions beside it."""
     tiles_dir: Path | None = None
     """Cuts the pictures into tiles in this folder; the labels are then those of the tiles."""
     tile: int = 1024
@@ -166,11 +166,13 @@ def _write(settings: ConvertSettings, made: Conversion) -> Result:
     """Cuts tiles if asked, writes the labels, and the conditions beside them."""
     from visionrel.data.aerial import write_tiles
 
+    output = settings.output_file
+    conditions = output.with_name(f"{output.stem}-conditions.json")
+    if made.conditions and conditions.exists():
+        raise InputError(f"{conditions} exists; nothing is overwritten, choose another name.")
     if settings.tiles_dir is not None:
         place = settings.images_dir, settings.tiles_dir
         made = write_tiles(made, *place, settings.tile, settings.stride, settings.min_visible)
-    output = settings.output_file
-    conditions = output.with_name(f"{output.stem}-conditions.json")
     made.save(output, conditions)
     counts = made.count()
     data = {

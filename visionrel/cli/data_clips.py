@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -27,7 +26,7 @@ class RenderMotionSettings:
     frames: int = 17
     """Frames of the two seconds that a clip lasts."""
     seed: int | None = None
-    """Decides the clips; drawn and printed when not given."""
+    """Decides the clips; the command line draws and prints one when not given."""
 
 
 def render_motion(settings: RenderMotionSettings) -> Result:
@@ -36,14 +35,11 @@ def render_motion(settings: RenderMotionSettings) -> Result:
     Raises:
         InputError: If a motion is unknown, a number too small or the folder in use.
     """
-    from visionrel.cli.console import logger
     from visionrel.worlds.motion.writing import write_clips
 
     if problems := list(_render_problems(settings)):
         raise InputError(problems)
-    seed = secrets.randbelow(2**31) if settings.seed is None else settings.seed
-    logger.info("seed %d", seed)
-    folder = settings.output_dir
+    seed, folder = settings.seed or 0, settings.output_dir
     write_clips(folder, settings.count, seed, settings.kinds, settings.side, settings.frames)
     return Result(
         f"{folder}: {settings.count} clips",

@@ -63,9 +63,12 @@ class EvaluateDetectorSettings:
     weights: str
     """A shipped detector's name, a safetensors file, or a checkpoint of a training run."""
     data_root: Path | None = None
-    """Folder with SPLIT.json and SPLIT/; the configuration's when not given."""
+    """Folder with SPLIT.json, and SPLIT/ or the configuration's own folder of pictures; the
+    configuration's when not given."""
     splits: tuple[str, ...] = ("val", "test-night", "test-fog", "test-steep")
     """Splits to measure on."""
+    max_detections: int = 100
+    """Boxes per picture that count; VisDrone's benchmark counts 500."""
     output_file: Path | None = None
     """Where to write the scores as JSON as well."""
 
@@ -133,9 +136,15 @@ def evaluate_detector(settings: EvaluateDetectorSettings) -> Result:
 
     if settings.output_file is not None and settings.output_file.exists():
         raise InputError(f"`output_file` {settings.output_file} exists; choose another.")
-    groups = GROUPS if "aerial" in settings.config else None
+    if settings.max_detections < 1:
+        raise InputError(f"`max_detections` must be at least 1, got {settings.max_detections}.")
     found = evaluate_detector(
-        settings.config, settings.weights, settings.data_root, settings.splits, groups
+        settings.config,
+        settings.weights,
+        settings.data_root,
+        settings.splits,
+        GROUPS,
+        settings.max_detections,
     )
     if settings.output_file is not None:
         save_json(settings.output_file, found)

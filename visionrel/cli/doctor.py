@@ -17,6 +17,7 @@ from visionrel.errors import VisionrelError
 REQUIRED = (
     *("visionrel", "torch", "torchvision", "diffusers", "transformers", "peft", "accelerate"),
     *("huggingface-hub", "safetensors", "numpy", "scipy", "pillow", "matplotlib", "tyro"),
+    *("tensorboard", "tqdm", "pyyaml", "av", "pymunk", "rich"),
 )
 EXTRAS = {
     "gpu": ("xformers",),
@@ -37,7 +38,8 @@ def run_doctor(settings: DoctorSettings) -> Result:
     missing = [f"{name}: pip install {name}" for name, found in versions.items() if not found]
     device = _describe_device() if versions["torch"] else {}
     weights = _check_weights() if not missing else {}
-    missing += [] if weights else ["embedded models: install visionrel again"]
+    if not missing and not weights:
+        missing.append("embedded models: install visionrel again")
     missing += [problem for problems in weights.values() for problem in problems]
     data = {
         "python": platform.python_version(),

@@ -36,7 +36,7 @@ def explain_failure(error: BaseException, settings: Mapping[str, Any]) -> tuple[
         Message and exit code, or None for a bug.
     """
     if isinstance(error, VisionrelError):
-        return str(error), getattr(error, "exit_code", 2)
+        return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted.", INTERRUPTED
     if _is_out_of_memory(error):
@@ -46,6 +46,8 @@ def explain_failure(error: BaseException, settings: Mapping[str, Any]) -> tuple[
         return f"The disk is full ({where}). {_disk_advice(settings)}", 1
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{error}. Choose a folder that you may write to.", 1
+    if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
+        return f"{error}. A file stands where a folder is needed; choose another path.", 2
     return None
 
 

@@ -16,7 +16,7 @@ from visionrel.cli.failures import explain_failure
 from visionrel.cli.parsing import flatten, parse
 from visionrel.cli.routing import find_command
 from visionrel.cli.tree import TREE
-from visionrel.errors import VisionrelError
+from visionrel.errors import InputError, VisionrelError
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -79,6 +79,8 @@ def choose_seed(settings: Any) -> Any:
         return settings
     if settings.seed is None:
         settings = dataclasses.replace(settings, seed=secrets.randbelow(2**31))
+    if not 0 <= settings.seed < 2**63:
+        raise InputError(f"`seed` must lie in [0, 2^63), got {settings.seed}.")
     logger.info("seed %d", settings.seed)
     return settings
 

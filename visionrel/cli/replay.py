@@ -45,18 +45,29 @@ def replay(settings: ReplaySettings) -> Result:
 
     record = read_record(settings.file)
     method = _find_method(record, settings.file)
-    if settings.output is not None and settings.output.exists():
-        raise InputError(
-            f"`output` {settings.output} exists; nothing is overwritten, choose another name."
-        )
+    _check_output(settings.output)
     with tempfile.TemporaryDirectory(prefix="visionrel-replay-") as folder:
         config = replace(_read_config(method, record, settings.file), output_dir=Path(folder))
         made, original = _find_twin(method.module(VERB).generate(config), record, settings.file)
         changes = list(_changes(record, read_record(made)))
         target = _choose_target(settings, made.suffix)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(made, target)
+        for suffix in (made.suffix, ".json"):
+            shutil.copyfile(made.with_suffix(suffix), target.with_suffix(suffix))
     return _compare(original, target, changes)
+
+
+def _check_output(output: Path | None) -> None:
+    """Refuses a wrong name before anything is drawn."""
+    if output is None:
+        return
+    if output.suffix.lower() not in (".png", ".mp4"):
+        raise InputError(f"`output` is {output}; it must end in .png or .mp4, as the original.")
+    for path in (output, output.with_suffix(".json")):
+        if path.exists():
+            raise InputError(
+                f"`output` {path} exists; nothing is overwritten, choose another name."
+            )
 
 
 def _choose_target(settings: ReplaySettings, suffix: str) -> Path:
@@ -152,7 +163,7 @@ def _read_values(path: Path) -> np.ndarray:
 
 def _free_name(path: Path) -> Path:
     number, free = 1, path
-    while free.exists():
+    while free.exists() or free.with_suffix(".json").exists():
         free = path.with_stem(f"{path.stem}_{number}")
         number += 1
     return free

@@ -43,14 +43,15 @@ def relation_steering_loss(
     """
     _check_inputs(relation, positives, negatives, temperature)
     dtype = torch.promote_types(relation.dtype, torch.float32)
-    anchor = F.normalize(relation.to(dtype), dim=-1)
-    positive_logits, negative_logits = (
-        F.normalize(rows.detach().to(relation.device, dtype), dim=-1) @ anchor / temperature
-        for rows in (positives, negatives)
-    )
-    # -log(p / (p + n)) = softplus(log n - log p): exact where the loss is tiny, 0 where n is.
-    log_odds = negative_logits.logsumexp(0) - positive_logits.logsumexp(0)
-    return F.softplus(log_odds).to(relation.dtype)
+    with torch.autocast(relation.device.type, enabled=False):
+        anchor = F.normalize(relation.to(dtype), dim=-1)
+        positive_logits, negative_logits = (
+            F.normalize(rows.detach().to(relation.device, dtype), dim=-1) @ anchor / temperature
+            for rows in (positives, negatives)
+        )
+        # -log(p / (p + n)) = softplus(log n - log p): exact where the loss is tiny, 0 where n is.
+        log_odds = negative_logits.logsumexp(0) - positive_logits.logsumexp(0)
+        return F.softplus(log_odds).to(relation.dtype)
 
 
 def _check_inputs(

@@ -87,7 +87,8 @@ def save_checkpoint(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     if limit is not None:
-        for old in list_checkpoints(output_dir)[:-limit]:
+        others = [path for path in list_checkpoints(output_dir) if path != final]
+        for old in others[: max(0, len(others) + 1 - limit)]:
             _remove(old)
     return final
 

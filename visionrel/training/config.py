@@ -78,6 +78,8 @@ class TrainingConfig:
 
     free_on_resume: ClassVar[frozenset[str]] = frozenset(
         {
+            # Their product must stay: the samples of a step are compared by themselves.
+            *("train_batch_size", "gradient_accumulation_steps"),
             "output_dir",
             "dataloader_num_workers",
             "checkpointing_steps",

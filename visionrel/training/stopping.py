@@ -8,10 +8,10 @@ from types import FrameType
 
 import torch
 
-from visionrel.errors import VisionrelError
+from visionrel.errors import MachineError, VisionrelError
 
 
-class TrainingError(VisionrelError):
+class TrainingError(MachineError):
     """Training cannot go on; earlier files are intact."""
 
 
@@ -65,7 +65,7 @@ def explain_memory() -> Iterator[None]:
         if not short and "can't allocate memory" not in str(error):
             raise
         raise TrainingError(
-            "Memory ran out; earlier files are intact. Lower `train_batch_size` (and raise "
-            "`gradient_accumulation_steps` to keep the effective batch) or the resolution, or use "
-            "`mixed_precision`; then resume from the last checkpoint or start anew."
+            "Memory ran out; earlier files are intact. Lower `train_batch_size`, raise "
+            "`gradient_accumulation_steps` so that their product stays, and resume from the last "
+            "checkpoint; or start anew with a lower resolution or with `mixed_precision`."
         ) from error

@@ -19,6 +19,8 @@ Pair = tuple[str, str]
 
 def exemplar_pairs(count: int, seed: int) -> list[Pair]:
     """Draw distinct (subject, object) pairs; every noun appears before one appears twice."""
+    if count > (most := len(OBJECTS) * (len(OBJECTS) - 1)):
+        raise InputError(f"{count} exemplars were asked for; {most} pairs exist: ask for fewer.")
     pairs: list[Pair] = []
     rng = np.random.default_rng([seed, 0])
     while len(pairs) < count:
@@ -35,7 +37,7 @@ def unseen_pairs(count: int, seed: int, exemplars: int = 10) -> list[Pair]:
     seen = exemplar_pairs(exemplars, seed)
     free = [(a, b) for a in OBJECTS for b in OBJECTS if a != b and (a, b) not in seen]
     if count > len(free):
-        raise InputError(f"`count` is {count}; {len(free)} unseen pairs exist: ask for fewer")
+        raise InputError(f"{count} unseen pairs were asked for; {len(free)} exist: ask for fewer.")
     order = np.random.default_rng([seed, 1]).permutation(len(free))
     return [free[i] for i in order[:count]]
 
