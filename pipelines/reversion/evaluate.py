@@ -63,12 +63,20 @@ def evaluate(config: EvaluateConfig) -> Report:
 
 
 def _check_settings(config: EvaluateConfig) -> None:
-    least = {"seeds": 1, "exemplars": 1, "pairs": 1, "vocabulary_prompts": 0, "judge_scenes": 0}
+    least = {
+        **{"seeds": 1, "exemplars": 1, "pairs": 1, "vocabulary_prompts": 0, "judge_scenes": 0},
+        **{"num_inference_steps": 1, "reference_inference_steps": 1},
+    }
     problems = [
         f"`{name}` must be at least {bound}, got {getattr(config, name)}."
         for name, bound in least.items()
         if getattr(config, name) < bound
     ]
+    if config.num_inference_steps == config.reference_inference_steps:
+        problems.append(
+            f"`reference_inference_steps` is {config.reference_inference_steps} as "
+            "`num_inference_steps` is; the two are compared, so choose another."
+        )
     if problems:
         raise InputError(problems)
 

@@ -76,6 +76,7 @@ def can_be_fast(unet: nn.Module, latents: Tensor) -> bool:
         and all(unet.config.get(name, value) == value for name, value in _STANDARD.items())
         and all(type(m) in _LEAVES for m in unet.modules() if not list(m.children()))
         and all(type(p) is AttnProcessor2_0 for p in unet.attn_processors.values())
+        and not any(getattr(block, "s1", None) for block in unet.up_blocks)  # FreeU
         and not any(m._forward_hooks or m._forward_pre_hooks for m in unet.modules())
     )
 

@@ -11,15 +11,17 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from visionrel.artifacts import sha256_of
+from visionrel.artifacts import check_output_folder, sha256_of
 from visionrel.bases import Base, load_components, resolve_base
 from visionrel.devices import choose_device
 from visionrel.errors import InputError
-from visionrel.pipelines.reversion.config import SMALL_BASE_GUIDANCE, GenerateConfig
+from visionrel.pipelines.reversion.config import GenerateConfig
 from visionrel.pipelines.reversion.pipeline import (
     EMBEDDINGS_NAME,
     ReVersionPipeline,
+    default_guidance,
     few_step_scheduler,
+    is_small,
 )
 from visionrel.pipelines.reversion.tokens import fill_prompt
 from visionrel.records import Record, save_picture
@@ -44,6 +46,7 @@ def generate(config: GenerateConfig) -> list[Path]:
         config = replace(config, seed=secrets.randbelow(2**31))
         logger.info("seed %d", config.seed)
     base = resolve_base(config.base, config.revision)
+    check_output_folder(config.output_dir)
     pipeline = load_pipeline(config, base)
     for prompt in config.prompts:
         fill_prompt(prompt, pipeline.relation_tokens)
@@ -81,10 +84,9 @@ def draw(pipeline: ReVersionPipeline, prompt: str, config: GenerateConfig) -> li
     generators = [
         torch.Generator().manual_seed(config.seed + index) for index in range(config.num_images)
     ]
-    small = pipeline.unet.config.sample_size * pipeline.vae_scale_factor < 256
     guidance = config.guidance_scale
     if guidance is None:
-        guidance = SMALL_BASE_GUIDANCE if small else 7.5
+        guidance = default_guidance(pipeline)
     drawn = pipeline(
         prompt,
         height=config.height,
@@ -94,7 +96,7 @@ def draw(pipeline: ReVersionPipeline, prompt: str, config: GenerateConfig) -> li
         negative_prompt=config.negative_prompt,
         num_images_per_prompt=config.num_images,
         generator=generators,
-        batch_size=config.batch_size or (8 if small else 1),
+        batch_size=config.batch_size or (8 if is_small(pipeline) else 1),
     )
     if any(drawn.nsfw_content_detected or ()):
         logger.warning("The base's safety checker blackened pictures of %r.", prompt)

@@ -21,7 +21,7 @@ from visionrel.pipelines.reversion.comparison import Phrase, choose_relations
 from visionrel.pipelines.reversion.config import GenerateConfig, QuickstartConfig, TrainConfig
 from visionrel.pipelines.reversion.generate import COMMAND, draw
 from visionrel.pipelines.reversion.pipeline import EMBEDDINGS_NAME
-from visionrel.pipelines.reversion.studio import Pair, Scores, Studio
+from visionrel.pipelines.reversion.studio import Pair, Scores, Studio, picture_seed
 from visionrel.records import Record, save_picture
 from visionrel.worlds.scenes import OBJECTS, Relation, unseen_pairs, write_exemplars
 
@@ -145,7 +145,7 @@ def _draw_with_records(
     """Draws each pair as `visionrel generate reversion` would, so that each can be replayed."""
     studio.pipeline.load_relation(learned)
     studio.pipeline.scheduler = studio.scheduler
-    adapter = {learned.name: sha256_of(learned)}
+    adapter = {str(learned): sha256_of(learned)}
     pictures = []
     for index, pair in enumerate(pairs):
         settings = GenerateConfig(
@@ -154,7 +154,7 @@ def _draw_with_records(
             output_dir=folder,
             base=config.base,
             num_images=1,
-            seed=config.seed + index,
+            seed=picture_seed(config.seed, index),
             num_inference_steps=config.num_inference_steps,
             grid=False,
         )

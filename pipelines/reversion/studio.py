@@ -15,20 +15,27 @@ from PIL import Image
 
 from visionrel.artifacts import atomic_write
 from visionrel.bases import load_components, resolve_base
-from visionrel.pipelines.reversion.config import SMALL_BASE_GUIDANCE, TrainConfig
+from visionrel.pipelines.reversion.config import TrainConfig
 from visionrel.pipelines.reversion.generate import choose_device
 from visionrel.pipelines.reversion.pipeline import (
     EMBEDDINGS_NAME,
     ReVersionPipeline,
+    default_guidance,
     few_step_scheduler,
 )
 from visionrel.pipelines.reversion.trainer import train
+from visionrel.training import Interrupted
 from visionrel.worlds.scenes import Judge, Relation, Verdict
 from visionrel.worlds.scenes.judge import judge_objects
 
 
 Pair = tuple[str, str]
 _BATCH = 25
+
+
+def picture_seed(seed: int, index: int) -> int:
+    """The seed of one picture of a series; other series share none of the first 100,003."""
+    return (seed * 100_003 + index) % 2**63
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,11 @@ class Studio:
                 device="cpu" if self.device == "cpu" else "auto",
                 **settings,
             )
-            train(config, on_step=on_step)
+            try:
+                train(config, on_step=on_step)
+            except Interrupted as error:
+                text = "Stopped while learning; this token is not kept. Run the command again."
+                raise Interrupted(text, error.exit_code) from error
             with atomic_write(output) as temporary:
                 shutil.copyfile(Path(folder) / EMBEDDINGS_NAME, temporary)
 
@@ -134,12 +145,12 @@ class Studio:
         """
         self.pipeline.scheduler = self.own_scheduler if reference_steps else self.scheduler
         generators = [
-            torch.Generator().manual_seed(seed * 100_003 + i) for i in range(len(prompts))
+            torch.Generator().manual_seed(picture_seed(seed, i)) for i in range(len(prompts))
         ]
         return self.pipeline(
             list(prompts),
             num_inference_steps=reference_steps or self.steps,
-            guidance_scale=SMALL_BASE_GUIDANCE,
+            guidance_scale=default_guidance(self.pipeline),
             generator=generators,
             batch_size=_BATCH,
         ).images

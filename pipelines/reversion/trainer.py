@@ -15,7 +15,13 @@ from transformers import CLIPTokenizer
 
 from visionrel.artifacts import load_json, save_learned_embeds
 from visionrel.bases import Base, load_components, resolve_base
-from visionrel.data import Exemplar, ExemplarDataset, load_pixels, read_exemplars
+from visionrel.data import (
+    Exemplar,
+    ExemplarDataset,
+    fill_template,
+    load_pixels,
+    read_exemplars,
+)
 from visionrel.errors import InputError
 from visionrel.losses import (
     relation_focal_probabilities,
@@ -26,6 +32,7 @@ from visionrel.pipelines.reversion.config import TrainConfig
 from visionrel.pipelines.reversion.pipeline import (
     EMBEDDINGS_NAME,
     ReVersionPipeline,
+    default_guidance,
     few_step_scheduler,
 )
 from visionrel.pipelines.reversion.tokens import (
@@ -34,7 +41,9 @@ from visionrel.pipelines.reversion.tokens import (
     caption_problem,
     check_new_token,
     encode_text,
+    fill_prompt,
     initializer_row,
+    relation_tokens,
 )
 from visionrel.records import Record, save_picture
 from visionrel.training import SampleRandom, Task, TrainingResult, weight_dtype
@@ -113,6 +122,7 @@ class ReVersionTask(Task):
             config.num_positives if config.steer_weight else 0,
             config.repeats,
         )
+        self.validation_prompts = self._read_validation_prompts()
         self.num_items = len(self.dataset)
         self.noise_scheduler = DDPMScheduler.from_config(components.scheduler.config)
         self.timestep_probabilities = relation_focal_probabilities(
@@ -181,14 +191,14 @@ class ReVersionTask(Task):
     def validate(self, step: int, folder: Path) -> dict[str, float]:
         """Draws the validation prompts; every time from the same noise."""
         pipeline = self.make_pipeline()
-        first = self.dataset.exemplars[0].templates[0]
         seed = self._seed()
-        for prompt in self.config.validation_prompts or (first,):
+        for prompt, filled in self.validation_prompts.items():
             count = self.config.num_validation_images
             generators = [torch.Generator().manual_seed(seed + i) for i in range(count)]
             pictures = pipeline(
-                prompt,
+                filled,
                 num_inference_steps=VALIDATION_STEPS,
+                guidance_scale=default_guidance(pipeline),
                 num_images_per_prompt=count,
                 generator=generators,
                 batch_size=self.config.train_batch_size,
@@ -204,6 +214,8 @@ class ReVersionTask(Task):
         parts = {
             **self.components.components,
             "scheduler": few_step_scheduler(self.noise_scheduler),
+            # It stays where it was loaded, while the others move and change their precision.
+            **{"safety_checker": None, "feature_extractor": None},
         }
         pipeline = ReVersionPipeline(**parts, requires_safety_checker=False)
         pipeline.set_progress_bar_config(disable=True)
@@ -224,6 +236,13 @@ class ReVersionTask(Task):
             )
         if problems:
             raise InputError(problems)
+
+    def _read_validation_prompts(self) -> dict[str, str]:
+        """Fills in the token now, so that a wrong prompt stops the run before it starts."""
+        prompts = self.config.validation_prompts or self.dataset.exemplars[0].templates[:1]
+        known = relation_tokens(self.tokenizer)
+        token = self.config.relation_token
+        return {prompt: fill_prompt(fill_template(prompt, token), known) for prompt in prompts}
 
     def _add_models(self, components: StableDiffusionPipeline) -> None:
         self.tokenizer = components.tokenizer

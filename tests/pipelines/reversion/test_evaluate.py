@@ -129,3 +129,8 @@ def test_numbers_below_one_are_refused(tmp_path, name):
     with pytest.raises(InputError, match=f"`{name}` must be at least 1, got 0"):
         evaluate(make_config(tmp_path, **{name: 0}))
     assert not (tmp_path / "out").exists()
+
+
+def test_equal_numbers_of_steps_are_refused(tmp_path):
+    with pytest.raises(InputError, match="`reference_inference_steps` is 1 as"):
+        evaluate(make_config(tmp_path, reference_inference_steps=1))

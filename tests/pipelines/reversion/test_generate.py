@@ -104,6 +104,12 @@ def test_several_relations_and_the_bases_own_scheduler(learned):
     assert len(read_record(paths[0]).adapter) == 2
 
 
+def test_a_file_in_the_place_of_the_folder_is_refused_before_drawing(learned, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file is a file; choose another folder"):
+        generate(make_config(learned, output_dir=tmp_path / "file" / "out"))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

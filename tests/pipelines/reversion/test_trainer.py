@@ -121,6 +121,7 @@ def test_bad_settings(data, changes, message):
         ({"initializer_token": "astride"}, "`initializer_token` must be a single token"),
         ({"relation_token": "cat"}, "already in the tokenizer's vocabulary"),
         ({"base": "nowhere"}, "Unknown base"),
+        ({"validation_prompts": ("cat <x> box",)}, "names <x>, which is not loaded"),
         ({"train_data_dir": Path("nowhere")}, "is not a folder"),
     ],
 )
