@@ -142,6 +142,10 @@ class TestConvert:
         assert found["boxes"] == {"car": 0, "truck": 0, "bus": 1}
         assert found["conditions_file"] == "a-conditions.json"
         assert (tmp_path / "a-conditions.json").is_file()
+        (tmp_path / "a.json").unlink()
+        code, _, err = run(*words)
+        assert code == 2 and "a-conditions.json exists" in err
+        assert not (tmp_path / "a.json").exists()
 
     def test_tiles(self, run, source, tmp_path):
         (tmp_path / "labels" / "a.txt").write_text("10,20,30,40,1,4,0,1")

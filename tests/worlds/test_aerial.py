@@ -18,6 +18,7 @@ from visionrel.worlds.aerial import (
     Camera,
     Conditions,
     count_classes,
+    dataset,
     draw_aerial,
     render_aerial,
     sample_aerial,
@@ -249,6 +250,19 @@ class TestDataset:
             for n in ("a", "b")
         )
         assert one == two and len(one) == 9
+
+    def test_an_interrupt_leaves_no_half_of_a_data_set(self, tmp_path, monkeypatch):
+        def interrupted(*arguments):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(dataset, "draw_aerial", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                write_aerial(tmp_path / "a", {"train": 2}, side=96)
+        assert not (tmp_path / "a").exists()
+        written = write_aerial(tmp_path / "a", {"train": 2}, side=96)["train"]
+        assert [path.name for path in tmp_path.iterdir()] == ["a"]
+        assert written.labels.is_file() and len(list(written.pictures.iterdir())) == 2
 
     def test_mistakes_are_refused_together(self, tmp_path):
         (tmp_path / "file").touch()

@@ -31,7 +31,10 @@ def test_unknown_words_are_listed():
 def test_bad_side_files_are_refused_with_every_problem(tmp_path):
     path = tmp_path / "side.json"
     save_json(path, {"a.jpg": {}})
-    with pytest.raises(InputError, match='"axes" and "images"'):
+    with pytest.raises(InputError, match='objects "axes" and "images"'):
+        load_conditions(path)
+    save_json(path, {"axes": [], "images": ["a.jpg"]})
+    with pytest.raises(InputError, match='objects "axes" and "images"'):
         load_conditions(path)
     axes = {**AXES, "time": ("day", "night")}
     images = {"a": {"time": [1, 0]}, "b": {"view": [1, 0, "x"]}, "c": {"view": [1, 1, 0]}, "d": 3}

@@ -83,6 +83,15 @@ class TestVisdrone:
         ids = [a["id"] for a in coco["annotations"]]
         assert ids == list(range(1, len(ids) + 1))
 
+    def test_pictures_without_labels_are_told(self, source):
+        picture(source[0] / "c.jpg")
+        assert convert_visdrone(*source).warnings[0] == "c.jpg has no label file and was left out."
+
+    def test_noise_of_floats_is_no_cut(self, source):
+        write(source[1] / "b.txt", "49.7,59.9,0.3,0.1,1,4,0,0")
+        made = convert_visdrone(*source)
+        assert made.warnings == ["1 boxes reached beyond their picture and were cut: a.txt:5."]
+
     def test_bad_rows_are_listed_together(self, source):
         images, annotations = source
         write(
@@ -210,6 +219,10 @@ class TestDota:
         assert (vehicle.box, vehicle.ignore) == ((100, 100, 20, 30), True)
         assert [a["iscrowd"] for a in to_coco(made.pictures, DOTA)["annotations"]] == [0, 1]
 
+    def test_pictures_without_labels_are_told(self, source):
+        picture(source[0] / "P0002.png")
+        assert convert_dota(*source).warnings == ["P0002.png has no label file and was left out."]
+
     def test_difficult_objects_can_be_kept(self, source):
         vehicle = convert_dota(*source, keep_difficult=True).pictures[0].boxes[1]
         assert not vehicle.ignore and vehicle.extra == {"difficult": 1}
@@ -260,6 +273,16 @@ class TestVoc:
         self.write_xml(tmp_path, difficult=1)
         assert convert_voc(*source).pictures[0].boxes[0].ignore
         assert not convert_voc(*source, keep_difficult=True).pictures[0].boxes[0].ignore
+
+    def test_pictures_without_labels_are_told(self, source):
+        picture(source[0] / "b.png")
+        assert convert_voc(*source).warnings == ["b.png has no label file and was left out."]
+
+    @pytest.mark.parametrize("value", ["nan", "inf"])
+    def test_coordinates_must_be_finite(self, source, tmp_path, value):
+        self.write_xml(tmp_path, xmax=value)
+        with pytest.raises(InputError, match=r"a\.xml:object 1: needs bndbox"):
+            convert_voc(*source)
 
     def test_wrong_sizes_and_unknown_classes_are_refused(self, source, tmp_path):
         with pytest.raises(InputError, match="Classes Tree are not among"):

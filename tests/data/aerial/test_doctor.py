@@ -83,6 +83,7 @@ def test_good_labels_are_counted(folder):
         (("annotations", 0, "bbox", [50, 2, 3, 3]), "lies outside its picture of 40 x 30"),
         (("annotations", 0, "bbox", [30, 20, 38, 28]), "28 pixels beyond"),
         (("categories", 1, "name", "car"), "Class 'car' stands 2 times"),
+        (("categories", 1, "name", None), "Category 2 needs a `name`"),
         (("categories", 1, "id", 1), "Id 1 stands 2 times in `categories`"),
     ],
 )

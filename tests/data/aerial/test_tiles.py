@@ -80,6 +80,21 @@ def test_tiles_on_disk_show_what_their_labels_say(tmp_path):
         write_tiles(made, tmp_path / "images", tmp_path / "tiles")
 
 
+def test_every_bad_picture_is_told_before_a_tile_is_written(tmp_path):
+    sizes = {"good.png": "RGB", "deep.png": "I;16", "cut.png": "RGB", "other.png": "RGB"}
+    for name, mode in sizes.items():
+        Image.new(mode, (40, 30)).save(tmp_path / name)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:50])
+    Image.new("RGB", (30, 40)).save(tmp_path / "other.png")
+    made = Conversion(("car",), [LabelledPicture(name, 40, 30, ()) for name in (*sizes, "no.png")])
+    with pytest.raises(InputError) as error:
+        write_tiles(made, tmp_path, tmp_path / "tiles", tile=30, stride=20)
+    assert [text.split()[0].rstrip(":") for text in error.value.problems] == [
+        *("deep.png", "cut.png", "other.png", "no.png"),
+    ]
+    assert not (tmp_path / "tiles").exists()
+
+
 def detections(tile, *rows):
     """Rows of left, top, right, bottom, score, label."""
     values = np.array(rows, float).reshape(-1, 6)

@@ -75,8 +75,10 @@ def load_conditions(path: Path, axes: Mapping[str, Sequence[str]] = AXES) -> Sce
             vector of another length or one that does not sum to 1.
     """
     content = load_json(path)
-    if not (isinstance(content, dict) and {"axes", "images"} <= content.keys()):
-        raise InputError(f'{path} must be an object with "axes" and "images"; write it anew.')
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(key), dict) for key in ("axes", "images")
+    ):
+        raise InputError(f'{path} must have the objects "axes" and "images"; write it anew.')
     problems = [
         f"{path}: axis {axis!r} has the phrases {content['axes'].get(axis)}, expected "
         f"{list(phrases)}; make the side file with the axes of the model."

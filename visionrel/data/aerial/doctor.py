@@ -131,6 +131,9 @@ def _check_categories(
     categories: Sequence[_Entry], classes: Sequence[str] | None, problems: _Problems
 ) -> None:
     _check_ids(categories, "categories", problems)
+    for entry in categories:
+        if not (isinstance(entry.get("name"), str) and entry["name"]):
+            problems.add("classes", f"Category {entry.get('id')} needs a `name`, a text.")
     names = [str(entry.get("name")) for entry in categories]
     for name, count in Counter(names).items():
         if count > 1:

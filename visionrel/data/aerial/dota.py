@@ -19,6 +19,7 @@ from visionrel.data.aerial.sources import (
     find_pictures,
     read_lines,
     read_size,
+    warn_unlabelled,
 )
 
 
@@ -42,7 +43,8 @@ def convert_dota(images: Path, labels: Path, keep_difficult: bool = False) -> Co
     check_folders(images=images, labels=labels)
     findings, pictures = Findings(), []
     found = find_pictures(images, findings)
-    for path in sorted(Path(labels).glob("*.txt")):
+    texts = sorted(Path(labels).glob("*.txt"))
+    for path in texts:
         picture = found.get(path.stem)
         if picture is None:
             findings.problems.append(f"{path.name}: no picture {path.stem} in {images}; add it.")
@@ -51,6 +53,7 @@ def convert_dota(images: Path, labels: Path, keep_difficult: bool = False) -> Co
         if size is not None:
             boxes = _read_boxes(path, size, keep_difficult, findings)
             pictures.append(LabelledPicture(picture.name, *size, boxes))
+    warn_unlabelled(found, texts, findings)
     return findings.finish(DOTA, pictures)
 
 

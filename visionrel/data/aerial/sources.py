@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class Findings:
         if clipped[2] <= 0 or clipped[3] <= 0:
             self.empty.append(where)
             return None
-        if clipped != box:
+        if not all(map(_is_close, clipped, box)):
             self.cut.append(where)
         return clipped
 
@@ -62,6 +62,11 @@ class Findings:
                 shown = ", ".join(places[:5]) + (", ..." if len(places) > 5 else "")
                 warnings.append(f"{len(places)} boxes {text}: {shown}.")
         return Conversion(classes, pictures, warnings)
+
+
+def _is_close(one: float, two: float) -> bool:
+    """Whether two coordinates differ by no more than the noise of adding and subtracting."""
+    return math.isclose(one, two, abs_tol=1e-6)
 
 
 def check_folders(**folders: Path | None) -> None:
@@ -91,6 +96,14 @@ def find_pictures(folder: Path, findings: Findings) -> dict[str, Path]:
             )
         found[path.stem] = path
     return found
+
+
+def warn_unlabelled(
+    pictures: Mapping[str, Path], labels: Sequence[Path], findings: Findings
+) -> None:
+    """Tell which pictures, by stem, have no label file and are left out."""
+    for name in sorted(pictures.keys() - {path.stem for path in labels}):
+        findings.warnings.append(f"{pictures[name].name} has no label file and was left out.")
 
 
 def read_size(path: Path, findings: Findings) -> Size | None:

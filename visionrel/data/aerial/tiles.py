@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +16,7 @@ from visionrel.data.aerial.coco import (
     LabelledPicture,
     clip_box,
 )
+from visionrel.data.exemplars import open_picture
 from visionrel.errors import InputError
 
 
@@ -120,7 +121,8 @@ def write_tiles(
         The labels of the tiles.
 
     Raises:
-        InputError: If a number is out of range or the folder is in use.
+        InputError: If a number is out of range, the folder is in use, or a picture cannot be read
+            or has another size than its labels say; before anything is written.
     """
     problems = []
     if not 1 <= stride <= tile:
@@ -129,12 +131,12 @@ def write_tiles(
         problems.append(f"`min_visible` must lie in [0, 1], got {min_visible}.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         problems.append(f"{folder} is in use; nothing is overwritten, choose another.")
+    problems += _picture_problems(conversion.pictures, images)
     if problems:
         raise InputError(problems)
     made = Conversion(conversion.classes, [], list(conversion.warnings))
     for picture in conversion.pictures:
-        with Image.open(images / picture.file_name) as opened:
-            image = opened.convert("RGB")
+        image = open_picture(images / picture.file_name)
         for place in make_tiles(picture.width, picture.height, tile, stride):
             name = _tile_name(picture.file_name, place)
             _save_tile(image, place, folder / name)
@@ -143,6 +145,20 @@ def write_tiles(
             if picture.file_name in conversion.conditions:
                 made.conditions[name] = conversion.conditions[picture.file_name]
     return made
+
+
+def _picture_problems(pictures: Sequence[LabelledPicture], folder: Path) -> Iterator[str]:
+    for picture in pictures:
+        try:
+            size = open_picture(folder / picture.file_name).size
+        except (OSError, ValueError) as error:
+            yield f"{picture.file_name}: {error}"
+            continue
+        if size != (picture.width, picture.height):
+            yield (
+                f"{picture.file_name} has {size[0]} x {size[1]} pixels, the labels say "
+                f"{picture.width} x {picture.height}; use the picture that was labelled."
+            )
 
 
 def _tile_name(file_name: str, tile: Tile) -> str:

@@ -18,6 +18,7 @@ from visionrel.data.aerial.sources import (
     find_pictures,
     read_numbers,
     read_size,
+    warn_unlabelled,
 )
 
 
@@ -51,8 +52,7 @@ def convert_visdrone(images: Path, annotations: Path) -> Conversion:
         if size is not None:
             boxes = _read_boxes(path, size, findings)
             pictures.append(LabelledPicture(picture.name, *size, boxes))
-    for name in sorted(found.keys() - {path.stem for path in texts}):
-        findings.warnings.append(f"{found[name].name} has no text file and was left out.")
+    warn_unlabelled(found, texts, findings)
     return findings.finish(VISDRONE, pictures)
 
 

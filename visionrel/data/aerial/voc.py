@@ -6,6 +6,7 @@ with coordinates that count from 0 and end after the last pixel, so the caller h
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from visionrel.data.aerial.sources import (
     check_folders,
     find_pictures,
     read_size,
+    warn_unlabelled,
 )
 
 
@@ -48,7 +50,8 @@ def convert_voc(
     check_folders(images=images, annotations=annotations)
     findings, pictures = Findings(), []
     found = find_pictures(images, findings)
-    for path in sorted(Path(annotations).glob("*.xml")):
+    files = sorted(Path(annotations).glob("*.xml"))
+    for path in files:
         root = _read_xml(path, findings)
         picture = found.get(path.stem)
         if picture is None:
@@ -60,6 +63,7 @@ def convert_voc(
             continue
         boxes = _read_objects(root, path, size, origin, keep_difficult, findings)
         pictures.append(LabelledPicture(picture.name, *size, tuple(boxes)))
+    warn_unlabelled(found, files, findings)
     names = {item.name for picture in pictures for item in picture.boxes if item.name}
     if classes is not None and (unknown := sorted(names - set(classes))):
         findings.problems.append(
@@ -125,6 +129,8 @@ def _read_box(item: ElementTree.Element, origin: int, where: str, findings: Find
             float(item.findtext(f"bndbox/{side}", "")) for side in ("xmin", "ymin", "xmax", "ymax")
         )
     except ValueError:
+        left = top = right = bottom = math.nan
+    if not all(map(math.isfinite, (left, top, right, bottom))):
         findings.problems.append(f"{where}: needs bndbox with xmin, ymin, xmax and ymax.")
         return None
     if origin == 1 and min(left, top) < 1:

@@ -67,15 +67,12 @@ class Light:
         return np.clip(colours * tone[:, None], 0, 255)
 
 
-def finish_picture(
-    picture: Image.Image, scene: AerialScene, light: Light, ground: np.ndarray
-) -> Image.Image:
+def finish_picture(picture: Image.Image, scene: AerialScene, ground: np.ndarray) -> Image.Image:
     """Add texture, time of day, weather and the grain of the sensor.
 
     Args:
         picture: RGB, drawn in neutral light.
         scene: what it shows.
-        light: of the scene.
         ground: (H, W), True where bare ground shows.
     """
     rng = np.random.default_rng(scene.seed)

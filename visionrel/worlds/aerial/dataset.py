@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,8 @@ def write_aerial(
     """Write splits of the aerial world into a new or empty folder.
 
     A split gets `SPLIT/000000.jpg, ...`, `SPLIT.json` (COCO) and `SPLIT-conditions.json`. Picture
-    *i* of a split depends on the seed, the split and *i* only.
+    *i* of a split depends on the seed, the split and *i* only. Everything is written under another
+    name first: the folder is there once it is whole.
 
     Args:
         folder: where to write.
@@ -90,7 +92,18 @@ def write_aerial(
     """
     folder = Path(folder)
     _check(folder, sizes, side)
-    return {name: _write_split(folder, name, count, seed, side) for name, count in sizes.items()}
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    counts = {
+        name: _write_split(unfinished, name, count, seed, side) for name, count in sizes.items()
+    }
+    if folder.is_dir():
+        folder.rmdir()
+    unfinished.rename(folder)
+    return {
+        name: Written(folder / name, *_label_files(folder, name), counts[name]) for name in sizes
+    }
 
 
 def _check(folder: Path, sizes: Mapping[str, int], side: int) -> None:
@@ -112,7 +125,8 @@ def _check(folder: Path, sizes: Mapping[str, int], side: int) -> None:
         raise InputError(problems)
 
 
-def _write_split(folder: Path, name: str, count: int, seed: int, side: int) -> Written:
+def _write_split(folder: Path, name: str, count: int, seed: int, side: int) -> dict[str, int]:
+    """Write one split; return how many boxes of each class count in it."""
     split = SPLITS[name]
     made = Conversion(CLASSES, [])
     for index in tqdm(range(count), desc=name, unit="picture", mininterval=1.0):
@@ -124,9 +138,13 @@ def _write_split(folder: Path, name: str, count: int, seed: int, side: int) -> W
             picture.save(temporary, "JPEG", quality=92)
         made.pictures.append(LabelledPicture(file_name, side, side, _boxes(annotations)))
         made.conditions[file_name] = encode_conditions(conditions.phrases())
-    labels, side_file = folder / f"{name}.json", folder / f"{name}-conditions.json"
-    made.save(labels, side_file)
-    return Written(folder / name, labels, side_file, made.count())
+    made.save(*_label_files(folder, name))
+    return made.count()
+
+
+def _label_files(folder: Path, split: str) -> tuple[Path, Path]:
+    """Return where the boxes and the scene conditions of a split are."""
+    return folder / f"{split}.json", folder / f"{split}-conditions.json"
 
 
 def _boxes(annotations: Sequence[Annotation]) -> tuple[LabelledBox, ...]:

@@ -117,7 +117,7 @@ def draw_aerial(
     annotations = _annotate(scene, outlines, numbers.histogram(), side)
     picture = canvas.convert("RGB").reduce(_SUPERSAMPLE)
     ground = np.asarray(numbers)[::_SUPERSAMPLE, ::_SUPERSAMPLE] == GROUND
-    return finish_picture(picture, scene, light, ground), annotations
+    return finish_picture(picture, scene, ground), annotations
 
 
 def _solids(scene: AerialScene) -> list[Solid]:

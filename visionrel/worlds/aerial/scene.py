@@ -9,12 +9,10 @@ from typing import Literal
 import numpy as np
 
 from visionrel.data.aerial.conditions import AXES
+from visionrel.data.aerial.names import VISDRONE
 
 
-CLASSES: tuple[str, ...] = (
-    *("pedestrian", "people", "bicycle", "car", "van", "truck"),
-    *("tricycle", "awning-tricycle", "bus", "motor"),
-)
+CLASSES = VISDRONE
 """VisDrone's ten names in VisDrone's order."""
 
 FREQUENCIES: dict[str, float] = {
@@ -36,7 +34,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "common": ("van", "truck", "bicycle"),
     "rare": ("bus", "tricycle", "awning-tricycle"),
 }
-"""Classes by their share of the boxes: above 7 %, 3 to 8 %, and below 3 %."""
+"""Classes by their share of the boxes: above 7 %, 3 to 7 %, and below 3 %."""
 
 Colour = tuple[int, int, int]
 Time = Literal["daytime", "dusk or dawn", "night"]
