@@ -1,6 +1,7 @@
 """Clips: exact frames in and out, frame choice and crop of VideoREPA, bad input listed at once."""
 
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from visionrel.data import clips
 from visionrel.data.clips import (
     crop_box,
     frame_indices,
@@ -107,13 +109,47 @@ def test_loading_chooses_crops_and_scales(tmp_path):
     )
 
 
+def test_only_chosen_frames_are_converted(tmp_path, monkeypatch):
+    write_set(tmp_path, a=moving_square(20))
+    whole, _ = read_pixels(tmp_path / "a.mp4")
+    converted = []
+
+    class Counting:
+        def __init__(self, frame):
+            self.frame, self.time, self.height, self.width = frame, frame.time, 32, 48
+
+        def to_ndarray(self, format):
+            converted.append(self.frame.time)
+            return self.frame.to_ndarray(format=format)
+
+    class Container:
+        def __init__(self, path):
+            self.inner = av.open(path)
+            self.streams = self.inner.streams
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *problem):
+            self.inner.close()
+
+        def decode(self, video):
+            return map(Counting, self.inner.decode(video=video))
+
+    fake = SimpleNamespace(open=Container, FFmpegError=av.FFmpegError)
+    monkeypatch.setattr(clips, "load_av", lambda: fake)
+    assert torch.equal(load_clip(tmp_path / "a.mp4", 5, 32, 48), resize_clip(whole[:17:4], 32, 48))
+    assert len(converted) == 5
+    assert read_clips(tmp_path)[0].frames == 20 and len(converted) == 5
+
+
 def test_folder_and_table_give_the_same_clips(tmp_path):
     write_set(tmp_path, a=moving_square(), b=moving_square(5))
     table = tmp_path / "clips.csv"
     table.write_text("video,caption\na.mp4,a square called a\nb.mp4,a square called b\n")
-    clips = read_clips(tmp_path)
-    assert clips == read_clips(table)
-    assert [(c.frames, c.height, c.width, round(c.fps)) for c in clips] == [
+    found = read_clips(tmp_path)
+    assert found == read_clips(table)
+    assert [(c.frames, c.height, c.width, round(c.fps)) for c in found] == [
         (9, 32, 48, 8),
         (5, 32, 48, 8),
     ]

@@ -1,5 +1,6 @@
 """The recipes of the motion base and its teacher run from end to end, in one step each."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from diffusers.models.attention_processor import CogVideoXAttnProcessor2_0
 from visionrel.pipelines.videorepa.teachers import VideoMAETeacher, load_teacher
 from visionrel.training import SampleRandom
 from visionrel.weights.recipes import motion, motion_teacher
+from visionrel.weights.recipes.motion_stages import latents
 from visionrel.weights.recipes.motion_stages.attention import PlainAttention
 from visionrel.weights.recipes.motion_stages.clips import describe_cells, draw_scene
 from visionrel.weights.recipes.motion_stages.text import WIDTH, describe_scene
@@ -52,6 +54,25 @@ def pipeline(built) -> CogVideoXPipeline:
     loaded = CogVideoXPipeline.from_pretrained(built / "motion", dtype=torch.float32)
     loaded.set_progress_bar_config(disable=True)
     return loaded
+
+
+def test_clips_beyond_whole_shards_are_cached_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(latents, "SHARD", 4)
+    monkeypatch.setattr(latents, "_name_encoder", lambda vae: "vae")
+    monkeypatch.setattr(
+        latents,
+        "_encode_shard",
+        lambda vae, tokenizer, seed, count: {
+            each.name: torch.zeros(count) + seed[1] for each in fields(latents.CachedClips)
+        },
+    )
+    found = latents.cache_clips(None, None, tmp_path, 10, 3)
+    assert found.latents.tolist() == [0] * 4 + [1] * 4 + [2] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "vae-seed3-2-002.safetensors",
+        "vae-seed3-4-000.safetensors",
+        "vae-seed3-4-001.safetensors",
+    ]
 
 
 def test_the_motion_recipe_leaves_a_stock_pipeline(pipeline):

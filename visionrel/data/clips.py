@@ -7,7 +7,7 @@ the columns `video` and `caption`, whose videos lie beside it.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -177,11 +177,10 @@ def load_clip(path: Path, frames: int = 49, height: int = 480, width: int = 720)
         InputError: the video cannot be read.
     """
     try:
-        pictures, _ = _decode(Path(path))
+        available = len(_scan(Path(path)).times)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
-    chosen = np.stack([pictures[index] for index in frame_indices(len(pictures), frames)])
-    return resize_clip(chosen, height, width)
+    return resize_clip(_pick(path, frame_indices(available, frames)), height, width)
 
 
 def resize_clip(clip: np.ndarray, height: int, width: int) -> Tensor:
@@ -204,14 +203,23 @@ def read_pixels(path: Path) -> tuple[np.ndarray, float]:
         InputError: the video cannot be read.
     """
     try:
-        pictures, times = _decode(Path(path))
+        times = _scan(Path(path)).times
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
-    return np.stack(pictures), _rate(times)
+    return _pick(path, range(len(times))), _rate(times)
 
 
-def _decode(path: Path) -> tuple[list[np.ndarray], list[float]]:
-    """Decode a whole video.
+@dataclass(frozen=True)
+class _Facts:
+    """Times of the frames in seconds, and their size in pixels."""
+
+    times: list[float]
+    height: int
+    width: int
+
+
+def _scan(path: Path) -> _Facts:
+    """Decode a whole video without keeping its frames.
 
     Raises:
         ValueError: It cannot be; the text says why.
@@ -221,28 +229,40 @@ def _decode(path: Path) -> tuple[list[np.ndarray], list[float]]:
     if path.stat().st_size == 0:
         raise ValueError("the file is empty (0 bytes); copy or download it again.")
     av = load_av()
+    times, sizes = [], set()
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise ValueError("the file has no pictures; give a video.")
-            stream = container.streams.video[0]
-            stated = stream.frames
-            decoded = list(container.decode(stream))
-            pictures = [frame.to_ndarray(format="rgb24") for frame in decoded]
-            times = [float(frame.time or 0.0) for frame in decoded]
+            stated = container.streams.video[0].frames
+            for frame in container.decode(video=0):
+                times.append(float(frame.time or 0.0))
+                sizes.add((frame.height, frame.width))
     except (av.FFmpegError, OSError) as error:
         raise ValueError(
             f"the video cannot be read ({error}); copy it again or encode it anew."
         ) from error
-    if len(pictures) < stated:
+    if len(times) < stated:
         raise ValueError(
-            f"the video is cut off: {len(pictures)} of {stated} frames can be read; copy it again."
+            f"the video is cut off: {len(times)} of {stated} frames can be read; copy it again."
         )
-    if not pictures:
+    if not times:
         raise ValueError("the video holds no frame; copy it again.")
-    if len({picture.shape for picture in pictures}) > 1:
+    if len(sizes) > 1:
         raise ValueError("the frames have several sizes; encode the video anew with one.")
-    return pictures, times
+    return _Facts(times, *sizes.pop())
+
+
+def _pick(path: Path, chosen: Sequence[int]) -> np.ndarray:
+    """Decode frames of a scanned video, uint8 `(frames, height, width, 3)`."""
+    pictures, last = {}, max(chosen)
+    with load_av().open(str(path)) as container:
+        for index, frame in enumerate(container.decode(video=0)):
+            if index in chosen:
+                pictures[index] = frame.to_ndarray(format="rgb24")
+            if index == last:
+                break
+    return np.stack([pictures[index] for index in chosen])
 
 
 def _rate(times: list[float]) -> float:
@@ -279,12 +299,12 @@ def read_clips(
     clips = []
     for path, caption in entries:
         try:
-            pictures, times = _decode(path)
+            facts = _scan(path)
         except ValueError as error:
             problems.append(f"{path.name}: {error}")
             continue
-        height, width = pictures[0].shape[:2]
-        clip = Clip(path, caption, len(pictures), _rate(times), height, width)
+        times = facts.times
+        clip = Clip(path, caption, len(times), _rate(times), facts.height, facts.width)
         found = list(_clip_problems(clip, times, min_frames, multiple, constant_rate))
         problems.extend(f"{path.name}: {problem}" for problem in found)
         clips.append(clip)

@@ -6,7 +6,8 @@ import pytest
 from visionrel.errors import InputError
 from visionrel.worlds.motion import KINDS, PHYSICS, PLAIN, render_clip, sample_motion
 from visionrel.worlds.motion.judge import judge_clip, judge_reading, measure_errors
-from visionrel.worlds.motion.tracking import read_clip
+from visionrel.worlds.motion.tracking import Reading, read_clip
+from visionrel.worlds.motion.tracks import true_tracks
 
 
 def draw(kind: str, seed: int = 0):
@@ -96,6 +97,16 @@ def test_a_blurred_noisy_clip_is_still_read():
 def test_clips_of_other_sizes_and_lengths_are_read():
     scene, _ = draw("orbit", 5)
     assert judge_clip(render_clip(scene, 64, 25), "orbit", scene.names).holds
+
+
+@pytest.mark.parametrize("frames", [2, 3, 4])
+def test_very_short_clips_are_judged(frames):
+    for kind in KINDS:
+        scene = sample_motion(np.random.default_rng(0), kind, style=PLAIN)[0]
+        tracks = {track.name: track for track in true_tracks(scene, frames)}
+        reading = Reading(tracks, frozenset(), scene.floor and (scene.floor, scene.floor))
+        assert 0 <= judge_reading(reading, kind, scene.names).physics_score <= 1
+    assert judge_clip(render_clip(scene, 48, frames), kind, scene.names)
 
 
 def test_bad_arguments_are_refused():

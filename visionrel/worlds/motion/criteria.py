@@ -103,7 +103,7 @@ def push(tracks: Tracks) -> bool:
 
 def _come_together(tracks: Tracks) -> bool:
     gap = distances(tracks[0].path, tracks[1].path)
-    return gap[0] >= _FAR and _opposite_ways(tracks) and abs(float(gap[-1] - gap[-3])) <= 0.08
+    return gap[0] >= _FAR and _opposite_ways(tracks) and abs(float(gap[-1] - gap[-3:][0])) <= 0.08
 
 
 def meet(tracks: Tracks) -> bool:

@@ -246,4 +246,4 @@ def _energy(tracks: Sequence[Track], gravity: float) -> bool:
         total += mass * (speed**2 / 2 + gravity * height)
         reference += mass
     total /= reference
-    return bool(total[3:].max() <= total[:3].max() + 0.12)
+    return bool(total.max() <= total[:3].max() + 0.12)

@@ -49,12 +49,12 @@ def cache_clips(
     """Encode `count` clips in shards; shards of the same encoder that exist are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
-    for shard in range(max(1, count // SHARD)):
-        size = min(count, SHARD)
+    for shard, start in enumerate(range(0, count, SHARD)):
+        size = min(SHARD, count - start)
         path = folder / f"{_name_encoder(vae)}-seed{seed}-{size}-{shard:03d}.safetensors"
         if not path.exists():
             save_tensors(path, _encode_shard(vae, tokenizer, (seed, shard), size), {})
-            logger.info("cached %d of %d clips", (shard + 1) * size, count)
+            logger.info("cached %d of %d clips", start + size, count)
         parts.append(load_tensors(path)[0])
     return CachedClips(
         **{
