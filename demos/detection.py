@@ -37,7 +37,7 @@ def build(app: gr.Blocks, base: str | None) -> None:
                 elem_classes="pictures",
             )
             counts = gr.Markdown(elem_id="counts")
-            boxes = gr.DownloadButton("Download the boxes as COCO json", interactive=False)
+            boxes = gr.DownloadButton("Download the boxes as json", interactive=False)
     found = detect.click(
         desk.detect,
         [visit, *inputs],

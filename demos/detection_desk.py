@@ -18,7 +18,7 @@ from PIL import Image
 from visionrel.artifacts import save_json
 from visionrel.data import open_picture
 from visionrel.demos.jobs import shown_errors
-from visionrel.demos.uploads import MAX_SIDE
+from visionrel.demos.uploads import MAX_SIDE, read_size
 from visionrel.errors import InputError
 from visionrel.weights_manifest import load_manifest
 from visionrel.worlds.aerial import Conditions, draw_aerial, sample_aerial
@@ -136,10 +136,13 @@ def draw_example(name: str) -> Image.Image:
 def _open(picture: str | None) -> Image.Image:
     if not picture:
         raise InputError("There is no picture; upload one or take an example.")
-    image = open_picture(Path(picture))
-    if max(image.size) > MAX_SIDE:
+    width, height = read_size(Path(picture))
+    if max(width, height) > MAX_SIDE:
         raise InputError(
-            f"The picture measures {image.width} x {image.height} pixels; at most {MAX_SIDE} a "
-            "side are allowed: cut it, or use `visionrel detect --tiles`."
+            f"The picture measures {width} x {height} pixels; at most {MAX_SIDE} a side are "
+            "allowed: cut it, or use `visionrel detect --tiles`."
         )
-    return image
+    try:
+        return open_picture(Path(picture))
+    except ValueError as error:
+        raise InputError(str(error)) from error

@@ -56,7 +56,7 @@ def _problems(paths: Sequence[Path]) -> Iterator[str]:
         if times > 1:
             yield f"{times} files are called {name}; rename them."
     for path in paths:
-        width, height = _size(path)
+        width, height = read_size(path)
         if max(width, height) > MAX_SIDE:
             yield (
                 f"{path.name} measures {width} x {height} pixels; at most {MAX_SIDE} a side are "
@@ -64,7 +64,7 @@ def _problems(paths: Sequence[Path]) -> Iterator[str]:
             )
 
 
-def _size(path: Path) -> tuple[int, int]:
+def read_size(path: Path) -> tuple[int, int]:
     """Reads the size from the head of the file; what is no picture is reported by its reader."""
     try:
         with Image.open(path) as picture:

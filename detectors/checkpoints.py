@@ -147,8 +147,8 @@ def put_weights(
 ) -> None:
     """Puts weights into a detector; those of another detector are refused.
 
-    Layers that only training uses may be absent from the detector: the same weights serve the
-    configuration with and without BatchFormer or the relation loss.
+    Layers that only training uses may be absent from the detector, or from the weights: the same
+    weights serve the configuration with and without BatchFormer or the relation loss.
 
     Args:
         model: The detector.
@@ -163,8 +163,7 @@ def put_weights(
     if weights.classes is not None and weights.classes != tuple(classes):
         problems.append(_describe_classes(source, weights.classes, classes))
     own = model.state_dict()
-    wanted = {name for name in own if not training_only(name)}
-    missing = sorted(wanted - weights.tensors.keys())
+    missing = sorted(prediction_names(model) - weights.tensors.keys())
     extra = sorted(name for name in weights.tensors.keys() - own.keys() if not training_only(name))
     wrong = sorted(
         name
@@ -185,8 +184,20 @@ def put_weights(
     )
 
 
+def prediction_names(model: nn.Module) -> set[str]:
+    """Names in the state dict that prediction uses; those of BatchFormer only with `eval_bf`."""
+    mixing = tuple(
+        f"{name}.bf_layers."
+        for name, part in model.named_modules()
+        if getattr(getattr(part, "bf", None), "eval_bf", False)
+    )
+    return {
+        name for name in model.state_dict() if not training_only(name) or name.startswith(mixing)
+    }
+
+
 def training_only(name: str) -> bool:
-    """Whether a parameter is of BatchFormer or a relation loss, which prediction leaves out."""
+    """Whether a name is of BatchFormer or a relation loss, which prediction usually leaves out."""
     return any(part in ("relation", "bf_layer", "bf_layers") for part in name.split("."))
 
 

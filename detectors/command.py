@@ -50,7 +50,11 @@ def detect_pictures(settings: DetectSettings) -> dict[str, Any]:
         boxes += found.to_coco(number)
     results = _free_name(settings.output_dir / "detections.json")
     categories = [{"id": i, "name": name} for i, name in enumerate(detector.classes, 1)]
-    save_json(results, {"images": entries, "annotations": boxes, "categories": categories})
+    annotations = [
+        {"id": i, **box, "area": round(box["bbox"][2] * box["bbox"][3], 4), "iscrowd": 0}
+        for i, box in enumerate(boxes, 1)
+    ]
+    save_json(results, {"images": entries, "annotations": annotations, "categories": categories})
     return {"pictures": rows, "results": str(results)}
 
 

@@ -196,6 +196,20 @@ def _arguments(name: str) -> set[str]:
     return {name for signature in signatures for name in signature.parameters} - {"self"}
 
 
+def find_dataset(name: str) -> type:
+    """The class of a data set by its registered name.
+
+    Raises:
+        InputError: If there is none; tells the nearest name.
+    """
+    kind = DATASETS.get(name)
+    if kind is None:
+        nearest = get_close_matches(name, DATASETS.module_dict, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else "import its module."
+        raise InputError(f"There is no data set {name!r}; {hint}")
+    return kind
+
+
 def _misspelt(config: Config) -> Iterator[str]:
     """MMEngine ignores unknown keys of the top level; one that nearly is a setting is a mistake."""
     known = set(inspect.signature(Runner.__init__).parameters) - {"self"}

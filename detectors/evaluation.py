@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import nn
 
-from visionrel.detectors.checkpoints import load_weights, put_weights, training_only
+from visionrel.detectors.checkpoints import load_weights, prediction_names, put_weights
 from visionrel.detectors.comparison import SPLITS
 from visionrel.detectors.configuration import load_config
 from visionrel.detectors.inference import build_model, class_names
@@ -50,7 +50,8 @@ def evaluate_detector(
         weights: safetensors, a checkpoint of MMEngine, or the name of a shipped detector.
         data_root: Folder with `SPLIT/` and `SPLIT.json`; that of the configuration if None.
         splits: Names of the splits.
-        groups: Group to class names; each gets the mean over its classes.
+        groups: Group to class names; each gets the mean over its classes. Groups with a class
+            that the data do not have are left out.
         max_detections: Boxes per picture that count.
 
     Returns:
@@ -82,8 +83,8 @@ def evaluate_detector(
 
 def count_parameters(model: nn.Module) -> int:
     """Number of parameters that prediction uses; those of training-only layers are left out."""
-    named = model.named_parameters()
-    return sum(value.numel() for name, value in named if not training_only(name))
+    used = prediction_names(model)
+    return sum(value.numel() for name, value in model.named_parameters() if name in used)
 
 
 def _predict(
@@ -97,8 +98,9 @@ def _predict(
         **settings["dataset"],
         "data_root": str(root),
         "ann_file": f"{split}.json",
-        "data_prefix": {"img": f"{split}/"},
     }
+    if (root / split).is_dir():
+        settings["dataset"]["data_prefix"] = {"img": f"{split}/"}
     results, seconds = [], []
     with DefaultScope.overwrite_default_scope("mmdet"), torch.inference_mode(), _silence():
         loader = Runner.build_dataloader(settings)
@@ -134,7 +136,7 @@ def score_boxes(
     Args:
         labels: COCO json.
         results: Entries with `image_id`, `category_id`, `bbox` and `score`.
-        groups: Group to class names.
+        groups: Group to class names; those with a class that the labels lack are left out.
         max_detections: Boxes per picture that count.
 
     Returns:
@@ -149,7 +151,7 @@ def score_boxes(
             evaluation = COCOeval(truth, COCO(), "bbox")
             evaluation.cocoDt.dataset = {**truth.dataset, "annotations": []}
             evaluation.cocoDt.createIndex()
-        evaluation.params.maxDets = [1, 10, max_detections]
+        evaluation.params.maxDets = [max_detections]
         evaluation.evaluate()
         evaluation.accumulate()
     # [thresholds, recalls, classes, areas, counts]; -1 where there is nothing to find.
@@ -165,6 +167,7 @@ def score_boxes(
         "by_group": {
             group: _mean(precision[:, :, [names.index(name) for name in members], 0])
             for group, members in (groups or {}).items()
+            if set(members) <= set(names)
         },
     }
 

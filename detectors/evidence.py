@@ -96,7 +96,9 @@ class _Evaluation:
             )
         measured = {name: self.variants[name] for name, _ in cells}
         speed = self._measure_speed(measured)
-        report = make_report(Findings(measured, cells, speed, self._draw(measured)), self.settings)
+        drawn = self._draw(measured)
+        findings = Findings(measured, cells, speed, drawn, torch.get_num_threads())
+        report = make_report(findings, self.settings)
         report.save(self.settings.output_dir)
         if self.settings.docs_dir is not None:
             report.publish(self.settings.docs_dir)
@@ -130,7 +132,7 @@ class _Evaluation:
         return {name: seconds / len(pixels) for name, seconds in found.items()}
 
     def _draw(self, variants: dict[str, Variant]) -> dict[str, list[Image.Image]]:
-        """The first picture of each split with the boxes of each variant's first training."""
+        """The second picture of each split with the boxes of each variant's first training."""
         drawn = {}
         for name in variants:
             checkpoint = latest_checkpoint(self._folder(f"{name}-seed0"))

@@ -1,9 +1,8 @@
 """Hooks for every run: random streams that survive a restart, a stop at NaN, safe checkpoints."""
 
-import os.path
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import find_latest_checkpoint
 
 from visionrel.detectors.checkpoints import load_checkpoint
-from visionrel.errors import VisionrelError
+from visionrel.errors import InputError, VisionrelError
 from visionrel.training import Interrupted
 
 
@@ -101,13 +100,20 @@ class SafeCheckpointHook(Hook):
         """Reads the checkpoint that the run is about to load.
 
         Raises:
-            InputError: If it is damaged or holds more than tensors and MMEngine's records.
+            InputError: If it is an address, damaged, or holds more than tensors and MMEngine's
+                records.
         """
         path = runner._load_from
         if runner._resume and path is None:
             path = find_latest_checkpoint(runner.work_dir)
-        if path is not None and os.path.isfile(path):
-            load_checkpoint(path)
+        if path is None:
+            return
+        if "://" in str(path):
+            raise InputError(
+                f"`load_from` {path} is an address, whose file MMEngine would read by running code "
+                "in it; download it first and give the file."
+            )
+        load_checkpoint(path)
 
 
 @HOOKS.register_module()
@@ -139,8 +145,20 @@ class StopHook(Hook):
         for hook in runner.hooks:
             if isinstance(hook, CheckpointHook) and not hook.by_epoch:
                 hook._save_checkpoint(runner)
+        self._stop(runner.iter + 1)
+
+    def after_train(self, runner: Any) -> None:
+        """Tells of a signal that came during the last validation.
+
+        Raises:
+            Interrupted: With the way to go on.
+        """
+        if self.signal is not None:
+            self._stop(runner.iter)
+
+    def _stop(self, iterations: int) -> NoReturn:
         raise Interrupted(
-            f"Interrupted after iteration {runner.iter + 1}; go on with --resume latest "
+            f"Interrupted after iteration {iterations}; go on with --resume latest "
             "(an evaluation goes on when it is started again).",
             128 + self.signal,
         )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.apis import inference_detector
-from mmdet.registry import DATASETS, MODELS
+from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image, ImageDraw, ImageFont
@@ -16,7 +16,8 @@ from torch import nn
 
 from visionrel.data.aerial import TileDetections, make_tiles, merge_tiles
 from visionrel.detectors.checkpoints import load_weights, put_weights
-from visionrel.detectors.configuration import load_config
+from visionrel.detectors.configuration import find_dataset, load_config
+from visionrel.devices import choose_device
 from visionrel.errors import InputError, VisionrelError
 
 
@@ -114,12 +115,14 @@ class Detector:
         device: Where it runs; CUDA if there is one when not given.
 
     Raises:
-        InputError: If configuration and weights do not fit; class names are compared.
+        InputError: If configuration and weights do not fit; class names are compared. Or if the
+            device cannot be used.
     """
 
     def __init__(
         self, config: str | Path | None, weights: str | Path, device: str | None = None
     ) -> None:
+        place = choose_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         found = load_weights(weights)
         name = config or found.config
         if name is None:
@@ -128,7 +131,7 @@ class Detector:
         self.classes, self.palette = class_names(self.config)
         self.model = build_model(self.config)
         put_weights(self.model, found, self.classes, weights)
-        self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+        self.model.to(place).eval()
 
     def detect(
         self,
@@ -200,7 +203,7 @@ def build_model(config: Config) -> nn.Module:
 def class_names(config: Config) -> tuple[tuple[str, ...], tuple[Color, ...]]:
     """Class names and colours of the data set that a configuration is made for."""
     dataset = config.test_dataloader.dataset
-    info = {**DATASETS.get(dataset.type).METAINFO, **dataset.get("metainfo", {})}
+    info = {**find_dataset(dataset.type).METAINFO, **dataset.get("metainfo", {})}
     classes = tuple(info["classes"])
     return classes, tuple(info.get("palette") or [(255, 200, 0)] * len(classes))
 

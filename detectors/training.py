@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from visionrel.data.aerial import check_labels
 from visionrel.detectors.checkpoints import load_checkpoint
-from visionrel.detectors.configuration import load_config, set_iterations
+from visionrel.detectors.configuration import find_dataset, load_config, set_iterations
 from visionrel.detectors.hooks import StopHook
 from visionrel.errors import InputError
 from visionrel.training.stopping import catch_signals
@@ -114,8 +114,6 @@ def _label_sets(
     dataset: Any,
 ) -> Iterator[tuple[Path, Path, tuple[str, ...] | None, Path | None]]:
     """Labels, pictures, class names and side file of each COCO set, wrapped ones included."""
-    from mmdet.registry import DATASETS
-
     if not isinstance(dataset, Mapping):
         return
     inner = dataset.get("datasets") or [dataset.get("dataset")]
@@ -124,7 +122,7 @@ def _label_sets(
     if "ann_file" not in dataset:
         return
     root = Path(dataset.get("data_root") or "")
-    kind = DATASETS.get(dataset["type"])
+    kind = find_dataset(dataset["type"])
     named = (dataset.get("metainfo") or {}).get("classes") or kind.METAINFO.get("classes")
     steps = dataset.get("pipeline", ())
     side = [step["ann_file"] for step in steps if step["type"] == "LoadSceneCondition"]

@@ -6,7 +6,7 @@ Prediction does not use the layers, so the base detector predicts the same.
 """
 
 import re
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from visionrel.artifacts import atomic_write
 from visionrel.detectors.checkpoints import load_checkpoint
-from visionrel.errors import InputError, VisionrelError
+from visionrel.detectors.lango.command import run_command
+from visionrel.errors import InputError
 
 
 _LAYERS = re.compile(r"(^|\.)bf_layers?\.")
@@ -52,25 +53,21 @@ def strip_checkpoint(source: Path, target: Path) -> int:
     return len(weights) - len(kept)
 
 
-def main() -> None:
-    """Command line: `IN OUT`."""
+@dataclass(kw_only=True)
+class StripConfig:
+    """Remove BatchFormer from a checkpoint."""
 
-    def strip(source: tyro.conf.Positional[Path], target: tyro.conf.Positional[Path]) -> None:
-        """Removes BatchFormer from a checkpoint.
+    source: tyro.conf.Positional[Path]
+    """Checkpoint of a training run."""
+    target: tyro.conf.Positional[Path]
+    """New file for the base detector."""
 
-        Args:
-            source: Checkpoint of a training run.
-            target: New file for the base detector.
-        """
-        removed = strip_checkpoint(source, target)
-        print(f"{target}: removed {removed} tensors of BatchFormer")
 
-    try:
-        tyro.cli(strip)
-    except VisionrelError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
+def run(config: StripConfig) -> str:
+    """Strips; returns a sentence for the person at the keyboard."""
+    removed = strip_checkpoint(config.source, config.target)
+    return f"{config.target}: removed {removed} tensors of BatchFormer"
 
 
 if __name__ == "__main__":
-    main()
+    run_command(StripConfig, run)

@@ -23,7 +23,7 @@ class BuildBankConfig:
     """visdrone, uavdt, dota or aerial; or a JSON file of an object from class to words, or a list
     of classes, in the order of the data set."""
     output: Path
-    """The bank to write, ending in .safetensors."""
+    """The bank to write, ending in .safetensors. Must not exist."""
     encoder: str = CLIP
     """A folder or cached model for Transformers (CLIP or a sentence model), or
     open_clip:ARCHITECTURE:FILE."""
@@ -88,6 +88,8 @@ def run(config: BuildBankConfig) -> str:
     """Builds one bank and writes it; returns a sentence for the person at the keyboard."""
     if config.output.suffix != ".safetensors":
         raise InputError(f"`output` must end in .safetensors, got {config.output}.")
+    if config.output.exists():
+        raise InputError(f"`output` {config.output} exists; choose another name.")
     words = read_words(config.classes)
     bank = build_bank(words, load_towers(config.encoder), config.licence)
     save_text_bank(bank, config.output)

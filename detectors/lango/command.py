@@ -1,4 +1,4 @@
-"""What the two offline commands share: flags from a dataclass, messages, exit codes."""
+"""What the offline commands share: flags from a dataclass, messages, exit codes."""
 
 import sys
 from collections.abc import Callable

@@ -31,7 +31,7 @@ class PseudoLabelsConfig:
     folder: Path
     """Folder of pictures, subfolders included."""
     output: Path
-    """Side file to write, for `LoadSceneCondition`."""
+    """Side file to write, for `LoadSceneCondition`. Must not exist."""
     encoder: str = CLIP
     """A folder or cached CLIP for Transformers, or open_clip:ARCHITECTURE:FILE."""
     threshold: float = 0.6
@@ -107,6 +107,8 @@ def run(config: PseudoLabelsConfig) -> str:
         raise InputError(f"`threshold` must lie in [0, 1], got {config.threshold}.")
     if config.batch_size < 1:
         raise InputError(f"`batch_size` must be at least 1, got {config.batch_size}.")
+    if config.output.exists():
+        raise InputError(f"`output` {config.output} exists; choose another name.")
     paths = sorted(path for path in config.folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
     if not paths:
         raise InputError(f"{config.folder} holds no picture ({', '.join(sorted(EXTENSIONS))}).")

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 
 from visionrel.artifacts import check_file
@@ -46,7 +47,7 @@ def load_towers(encoder: str = CLIP) -> Towers:
             `open_clip:ViT-B-32:RemoteCLIP-ViT-B-32.pt`.
 
     Raises:
-        InputError: If there is no such model, or open_clip is not installed.
+        InputError: If there is no such model, it is incomplete, or open_clip is not installed.
     """
     if encoder.startswith("open_clip:"):
         return _load_open_clip(encoder)
@@ -59,7 +60,14 @@ def load_towers(encoder: str = CLIP) -> Towers:
             f"There is no encoder {encoder!r} on this disk. Name a folder, or fetch it first: "
             f"hf download {CLIP}; for a sentence model pass its folder."
         ) from error
-    return _load_clip(encoder) if kind == "clip" else _load_sentence_model(encoder)
+    load = _load_clip if kind == "clip" else _load_sentence_model
+    try:
+        return load(encoder)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(
+            f"The encoder {encoder!r} is incomplete or damaged: {str(error).strip()} Copy or fetch "
+            "it again, with its tokenizer and, for CLIP, its preprocessor_config.json."
+        ) from error
 
 
 def _load_clip(encoder: str) -> Towers:

@@ -12,6 +12,7 @@ from tests.demos.conftest import free_port
 from visionrel.demos import detection_desk
 from visionrel.demos.app import build_app, serve
 from visionrel.demos.detection_desk import EXAMPLES, Desk, draw_example
+from visionrel.errors import InputError
 
 
 pytest.importorskip("mmdet")
@@ -59,6 +60,9 @@ def test_mistakes_are_shown(client, detector, tmp_path):
     Image.new("1", (5000, 10)).save(tmp_path / "long.png")
     with pytest.raises(AppError, match="at most 4096 a side"):
         client.predict(picture=handle_file(tmp_path / "long.png"), names=[detector], **LOOK)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "small.png").read_bytes()[:60])
+    with pytest.raises(InputError, match="cannot be read"):
+        detection_desk._open(str(tmp_path / "cut.png"))
     with pytest.raises(AppError, match=r"not in the list|maximum|less than"):
         client.predict(picture=picture, names=[detector], **{**LOOK, "threshold": 3})
 

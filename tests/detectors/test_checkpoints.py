@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from tests.detectors.runs import BASE, quick_run
+from tests.detectors.toys import build, toy_config
 from visionrel.detectors.batchformer.strip import strip_checkpoint
 from visionrel.detectors.checkpoints import (
+    Weights,
     export_checkpoint,
     load_checkpoint,
     load_weights,
@@ -16,6 +18,7 @@ from visionrel.detectors.checkpoints import (
     save_weights,
 )
 from visionrel.detectors.configuration import load_config
+from visionrel.detectors.evaluation import count_parameters
 from visionrel.detectors.inference import build_model, class_names
 from visionrel.errors import InputError
 
@@ -65,6 +68,16 @@ def test_weights_with_training_layers_fit_the_base_detector_and_back(trained):
     without = {k: v for k, v in weights.tensors.items() if "bf_layer" not in k}
     model, classes = detector(BATCHFORMER)
     put_weights(model, replace(weights, tensors=without), classes, trained)
+
+
+def test_batchformer_that_prediction_uses_must_not_be_missing():
+    model = build(toy_config("detr", type="BFDETR", encoder={"bf": {"eval_bf": True}}))
+    tensors = dict(model.state_dict())
+    base = {name: value for name, value in tensors.items() if "bf_layers" not in name}
+    put_weights(model, Weights(tensors), (), "whole")
+    with pytest.raises(InputError, match=r"base is of another.*lacks encoder\.bf_layers"):
+        put_weights(model, Weights(base), (), "base")
+    assert count_parameters(model) == sum(value.numel() for value in model.parameters())
 
 
 def test_weights_of_another_detector_are_refused_with_the_first_difference(trained):

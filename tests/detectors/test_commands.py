@@ -1,6 +1,7 @@
 """`visionrel train detector`, `detect` and `evaluate detector`, as a user runs them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ from PIL import Image
 
 from tests.cli.conftest import run  # noqa: F401
 from tests.detectors.runs import BASE, QUICK
-from visionrel.artifacts import load_json
+from visionrel.artifacts import load_json, save_json
+from visionrel.detectors.configuration import load_config
+from visionrel.detectors.evaluation import score_boxes
 
 
 @pytest.fixture
@@ -39,16 +42,39 @@ def test_train_detect_evaluate(run, aerial, trained):  # noqa: F811
     assert len(results["categories"]) == 10
     total = sum(sum(item["boxes"].values()) for item in found["pictures"])
     assert total == len(results["annotations"])
+    assert [box["id"] for box in results["annotations"]] == list(range(1, total + 1))
+    for box in results["annotations"]:
+        assert box["area"] == round(box["bbox"][2] * box["bbox"][3], 4) and box["iscrowd"] == 0
 
     again = json.loads(run("detect", *pictures, *words, "--json")[1])
     assert again["results"] != found["results"]
 
-    words = ("evaluate", "detector", BASE, trained, "--data_root", str(aerial), "--json")
-    code, out, err = run(*words, "--splits", "val", "test-fog")
+    # A configuration under a name of one's own, whose pictures lie in a folder of their own.
+    config = load_config(BASE)
+    for loader in (config.val_dataloader, config.test_dataloader):
+        loader.dataset.data_prefix.img = "pictures/val/"
+    config.dump("mine.py")
+    shutil.copytree(aerial, "data")
+    shutil.move("data/val", "data/pictures/val")
+    words = ("evaluate", "detector", "mine.py", trained, "--data_root", "data", "--json")
+    code, out, err = run(*words, "--splits", "val", "test-fog", "--max_detections", "5")
     assert code == 0, err
     scores = json.loads(out)
     assert set(scores["splits"]) == {"val", "test-fog"} and scores["parameters"] > 1e6
     assert set(scores["splits"]["val"]["by_group"]) == {"frequent", "common", "rare"}
+
+
+def test_the_number_of_boxes_and_the_groups_that_count(tmp_path):
+    box = {"image_id": 1, "category_id": 1, "area": 100, "iscrowd": 0}
+    places = [[20 * i, 0, 10, 10] for i in range(2)]
+    truth = [{"id": i + 1, "bbox": place, **box} for i, place in enumerate(places)]
+    labels = {"images": [{"id": 1}], "annotations": truth, "categories": [{"id": 1, "name": "car"}]}
+    save_json(tmp_path / "val.json", labels)
+    found = [{**box, "bbox": place, "score": 0.9} for place in places]
+    groups = {"known": ("car",), "unknown": ("car", "bus")}
+    all_of_them = score_boxes(tmp_path / "val.json", found, groups, 2)
+    assert all_of_them["AP"] == pytest.approx(1) and set(all_of_them["by_group"]) == {"known"}
+    assert score_boxes(tmp_path / "val.json", found, groups, 1)["AP"] < 0.6
 
 
 def test_every_unreadable_picture_is_told_and_nothing_written(run, aerial, trained):  # noqa: F811
@@ -63,6 +89,8 @@ def test_mistakes_have_exit_code_2(run, aerial):  # noqa: F811
     picture = str(aerial / "val" / "000000.jpg")
     code, _, err = run("detect", picture, "--weights", "aerial-nothing")
     assert code == 2 and "neither as a file" in err
+    code, _, err = run("detect", picture, "--device", "foo")
+    assert code == 2 and "`device` 'foo' cannot be used" in err
     code, _, err = run("detect", picture, "--threshold", "3")
     assert code == 2 and "[0, 1]" in err
     code, _, err = run("train", "detector", "faster-rcnn_r81")

@@ -12,10 +12,14 @@ import pytest
 import torch
 from mmcv.transforms import LoadImageFromFile
 from mmdet.registry import TRANSFORMS
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 
 from tests.detectors.runs import BASE, quick_run
 from visionrel.artifacts import load_json, save_json
 from visionrel.detectors.checkpoints import load_checkpoint
+from visionrel.detectors.configuration import load_config
+from visionrel.detectors.inference import class_names
 from visionrel.detectors.training import latest_checkpoint, prepare_run, train_detector
 from visionrel.errors import InputError, VisionrelError
 from visionrel.training import Interrupted
@@ -29,6 +33,14 @@ BATCHFORMER = "bf-faster-rcnn_r18_fpn_1xb4-2k_aerial"
 def spoiled(aerial, tmp_path):
     """A copy of the pictures, to spoil."""
     return Path(shutil.copytree(aerial, tmp_path / "spoiled"))
+
+
+@HOOKS.register_module()
+class InterruptValidation(Hook):
+    """Somebody presses Ctrl-C during the validation."""
+
+    def before_val(self, runner):
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 @TRANSFORMS.register_module()
@@ -99,6 +111,24 @@ def test_a_signal_leaves_a_checkpoint(aerial, tmp_path):
     assert 0 < step < 10
     done = quick_run(tmp_path / "run", aerial, resume="latest", iterations=step + 1)
     assert done.iterations == step + 1
+
+
+def test_a_signal_in_the_last_validation_is_told(aerial, tmp_path):
+    config = prepare_run(BASE, ("train_dataloader.batch_size=2",), aerial, 1)
+    config.custom_hooks = [{"type": "InterruptValidation"}]
+    with pytest.raises(Interrupted, match="after iteration 1;"):
+        train_detector(config, tmp_path / "run")
+    assert latest_checkpoint(tmp_path / "run").name == "iter_1.pth"
+
+
+def test_an_unknown_data_set_is_told_with_the_nearest_name(aerial, tmp_path):
+    options = ("train_dataloader.dataset.type=AerialWorldDatset",)
+    with pytest.raises(InputError, match="'AerialWorldDatset'; did you mean 'AerialWorldDataset'"):
+        quick_run(tmp_path / "run", aerial, options=options)
+    config = load_config(BASE)
+    config.test_dataloader.dataset.type = "AerialWorldDatset"
+    with pytest.raises(InputError, match="did you mean"):
+        class_names(config)
 
 
 def test_a_second_run_in_one_folder_is_refused(aerial, tmp_path):
@@ -180,6 +210,10 @@ def test_a_checkpoint_with_code_is_not_run(aerial, tmp_path):
     config.load_from = str(path)
     with pytest.raises(InputError, match="cannot be read safely"):
         train_detector(config, tmp_path / "other")
+    config = prepare_run(BASE, (), aerial, 1)
+    config.load_from = "https://example.org/evil.pth"
+    with pytest.raises(InputError, match=r"is an address.*download it first"):
+        train_detector(config, tmp_path / "third")
     assert not (tmp_path / "ran").exists()
 
 

@@ -10,7 +10,13 @@ from mmengine.logging import MessageHub
 from mmengine.runner import load_checkpoint
 
 from tests.detectors.toys import build, toy_batch, toy_config
-from visionrel.detectors.batchformer.strip import main, strip_batchformer, strip_checkpoint
+from visionrel.detectors.batchformer.strip import (
+    StripConfig,
+    run,
+    strip_batchformer,
+    strip_checkpoint,
+)
+from visionrel.detectors.lango.command import run_command
 from visionrel.errors import InputError
 
 
@@ -99,8 +105,8 @@ def test_wrong_files_are_refused(tmp_path):
 def test_the_command_says_what_it_did_or_what_is_wrong(model, tmp_path, monkeypatch, capsys):
     paths = str(save(model, tmp_path / "in.pth")), str(tmp_path / "out.pth")
     monkeypatch.setattr(sys, "argv", ["strip", *paths])
-    main()
+    run_command(StripConfig, run)
     assert "removed 12 tensors" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
-        main()
+        run_command(StripConfig, run)
     assert stop.value.code == 2 and "exists already" in capsys.readouterr().err

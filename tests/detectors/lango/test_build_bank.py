@@ -100,8 +100,25 @@ def test_bad_settings(tmp_path):
         read_words("coco")
     with pytest.raises(InputError, match=r"end in \.safetensors"):
         run(BuildBankConfig(classes="uavdt", output=tmp_path / "bank.pt"))
+    (tmp_path / "bank.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="exists; choose another"):
+        run(BuildBankConfig(classes="uavdt", output=tmp_path / "bank.safetensors"))
     with pytest.raises(InputError, match="no encoder 'nobody/nothing' on this disk"):
         load_towers("nobody/nothing")
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (write_sentence_model, "model.safetensors"),
+        (write_clip, "preprocessor_config.json"),
+    ],
+)
+def test_incomplete_encoders(tmp_path, write, name):
+    folder = write(tmp_path / "model")
+    (folder / name).unlink()
+    with pytest.raises(InputError, match="incomplete or damaged"):
+        load_towers(str(folder))
 
 
 def test_open_clip_is_an_extra(monkeypatch):

@@ -80,3 +80,9 @@ def test_unreadable_pictures_are_all_named(tmp_path, pictures):
 def test_bad_settings(tmp_path, change, message):
     with pytest.raises(InputError, match=message):
         run(PseudoLabelsConfig(folder=tmp_path, output=tmp_path / "out.json", **change))
+
+
+def test_nothing_is_overwritten(tmp_path):
+    (tmp_path / "out.json").write_text("mine")
+    with pytest.raises(InputError, match="exists; choose another"):
+        run(PseudoLabelsConfig(folder=tmp_path, output=tmp_path / "out.json"))
