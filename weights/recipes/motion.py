@@ -36,9 +36,7 @@ class BuildConfig:
     vae_crop_steps: int = 6000
     """Optimizer steps of the autoencoder on pieces around objects, 8 each; none with `start`."""
     vae_steps: int = 3000
-    """Then those on whole pictures, 4 each. With `start`: of its decoder alone."""
-    vae_frames: int = 9
-    """Frames of each of these clips: 9 or 17."""
+    """Then those on whole clips, 3 each. With `start`: of its decoder alone."""
     vae_learning_rate: float = 5e-3
     """Learning rate of the autoencoder after the warm-up; it falls to 0 on whole pictures."""
     cached_clips: int = 40_000
@@ -108,24 +106,31 @@ def _train_vae(config: BuildConfig) -> AutoencoderKLCogVideoX:
     """Pieces around objects first: ground is learned soon, and there is much of it."""
     from diffusers import AutoencoderKLCogVideoX
 
-    from visionrel.weights.recipes.motion_stages.vae import PIECE_SIDE, make_vae
-    from visionrel.worlds.motion import CLIP_SIDE
+    from visionrel.weights.recipes.motion_stages.vae import PIECE, PIECE_SIDE, make_vae
+    from visionrel.worlds.motion import CLIP_SIDE, FRAMES
 
     if config.start is None:
         vae = make_vae()
         if config.vae_crop_steps:
-            vae = _reconstruct(config, vae, "vae-crops", config.vae_crop_steps, PIECE_SIDE, 8)
+            steps = config.vae_crop_steps
+            vae = _reconstruct(config, vae, "vae-crops", steps, (PIECE, PIECE_SIDE), 8)
     else:
         vae = AutoencoderKLCogVideoX.from_pretrained(config.start / "vae").float()
     if config.vae_steps:
-        vae = _reconstruct(config, vae, "vae", config.vae_steps, CLIP_SIDE, 4)
+        # All frames: those after the first piece are made with what the layers remember of it.
+        vae = _reconstruct(config, vae, "vae", config.vae_steps, (FRAMES, CLIP_SIDE), 3)
     return vae.eval().requires_grad_(False)
 
 
 def _reconstruct(
-    config: BuildConfig, vae: AutoencoderKLCogVideoX, name: str, steps: int, side: int, batch: int
+    config: BuildConfig,
+    vae: AutoencoderKLCogVideoX,
+    name: str,
+    steps: int,
+    size: tuple[int, int],
+    batch: int,
 ) -> AutoencoderKLCogVideoX:
-    """Train the autoencoder on squares of a side and return what is left in the folder."""
+    """Train the autoencoder on frames of a side and return what is left in the folder."""
     from diffusers import AutoencoderKLCogVideoX
 
     from visionrel.training import train
@@ -133,6 +138,7 @@ def _reconstruct(
     from visionrel.weights.recipes.motion_stages.vae import ReconstructionTask
     from visionrel.worlds.motion import CLIP_SIDE
 
+    frames, side = size
     folder = config.output_dir / name
     settings = stage_settings(
         folder,
@@ -149,7 +155,7 @@ def _reconstruct(
         mixed_precision=config.mixed_precision,
     )
     frozen = config.start is not None
-    train(ReconstructionTask(vae, config.vae_frames, side, encoder_frozen=frozen), settings)
+    train(ReconstructionTask(vae, frames, side, encoder_frozen=frozen), settings)
     return AutoencoderKLCogVideoX.from_pretrained(folder / "vae").float()
 
 
