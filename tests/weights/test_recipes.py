@@ -1,16 +1,18 @@
 """The recipes of the embedded models run from end to end, in few steps."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from visionrel.artifacts import load_tensors
 from visionrel.errors import InputError
 from visionrel.weights.recipes import scenes, scenes_judge
+from visionrel.weights.recipes.scenes_stages.handover import hand_over
 from visionrel.weights.recipes.scenes_stages.phrases import (
     add_phrases,
     draw_scene,
@@ -116,6 +118,30 @@ def test_the_geometry_of_a_scene_tells_toward_from_away():
         for name in ("toward", "off")
     }
     assert min(leans["toward"]) > 0 > max(leans["off"])
+
+
+class TableEncoder:
+    """States that depend on the token alone."""
+
+    config = SimpleNamespace(vocab_size=200)
+
+    def __init__(self, table: torch.Tensor) -> None:
+        self.table = table
+
+    def __call__(self, ids: torch.Tensor) -> SimpleNamespace:
+        return SimpleNamespace(last_hidden_state=self.table[ids])
+
+
+def test_a_unet_reads_a_new_encoder_as_it_read_the_old():
+    unet = UNet2DConditionModel.from_pretrained(weights_folder() / "scenes" / "unet").float()
+    random = torch.manual_seed(0)
+    table, change = torch.randn(201, 128, generator=random), torch.randn(128, 128, generator=random)
+    old, new = TableEncoder(table), TableEncoder(table @ change)
+    layer = unet.mid_block.attentions[0].transformer_blocks[0].attn2.to_k
+    before = layer(table[:5])
+    # One caption has a token that the old encoder does not know.
+    hand_over(unet, old, new, torch.cat([torch.arange(200).view(10, 20), torch.full((1, 20), 200)]))
+    torch.testing.assert_close(layer(new.table[:5]), before, rtol=1e-2, atol=1e-2)
 
 
 def test_a_compound_phrase_is_one_token_that_sums_its_words():

@@ -141,8 +141,10 @@ def _train_unet(
     vae: AutoencoderKL,
 ) -> None:
     from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextModel
 
     from visionrel.training import train
+    from visionrel.weights.recipes.scenes_stages.handover import COMPARED, hand_over
     from visionrel.weights.recipes.scenes_stages.unet import DenoisingTask, make_unet
 
     if start is None:
@@ -150,6 +152,8 @@ def _train_unet(
         unet = make_unet(*cache.latents.shape[1:3])
     else:
         unet = UNet2DConditionModel.from_pretrained(start / "unet").float()
+        old = CLIPTextModel.from_pretrained(start / "text_encoder").float()
+        hand_over(unet, old, text_encoder, cache.input_ids[:COMPARED])
     settings = _stage(
         config,
         "unet",
