@@ -9,7 +9,7 @@ them the transformer's. A clip of 50 denoising steps takes 3.1 s.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,7 +30,7 @@ class BuildConfig:
     output_dir: Path = Path("outputs/build-motion")
     """Folder of the stages, the latent cache and the finished base `motion`."""
     start: Path | None = None
-    """Folder of a base to start from, such as the shipped one; from scratch when not given."""
+    """A base to start from, `motion` or a folder; from scratch when not given."""
     text_steps: int = 1500
     """Optimizer steps of the text encoder on captions, 64 each; none with `start`."""
     vae_crop_steps: int = 6000
@@ -60,10 +60,14 @@ def build(config: BuildConfig) -> dict[str, Any]:
     import torch
     from transformers import T5Tokenizer
 
+    from visionrel.bases import COGVIDEOX, resolve_base
     from visionrel.weights.recipes.motion_stages import latents, tokenizer
     from visionrel.worlds.motion import vocabulary
 
     torch.manual_seed(config.seed)
+    if config.start is not None:
+        found = resolve_base(str(config.start), models=COGVIDEOX)
+        config = replace(config, start=found.folder)
     folder = config.output_dir
     if config.start is None:
         words = tokenizer.build_tokenizer(vocabulary(), folder / "tokenizer")
