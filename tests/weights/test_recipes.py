@@ -61,13 +61,15 @@ def test_a_second_run_goes_on_and_changes_nothing(built):
 def test_a_run_from_the_shipped_base_keeps_its_encoder_and_trains_the_rest(tmp_path):
     start = weights_folder() / "scenes"
     # The learning rate rises from 0, and float16 hides a very small change.
-    longer = {**SHORT, "vae_steps": 6, "unet_steps": 6}
+    longer = {**SHORT, "vae_steps": 6, "text_steps": 0, "unet_steps": 6}
     scenes.build(scenes.BuildConfig(output_dir=tmp_path, start="scenes", **longer))
     file = "vae/diffusion_pytorch_model.safetensors"
     old, new = (load_tensors(folder / file)[0] for folder in (start, tmp_path / "scenes"))
     same = {name for name in old if torch.equal(old[name], new[name])}
     assert same >= {name for name in old if name.startswith(("encoder", "quant_conv"))}
     assert not same & {"decoder.conv_in.weight", "decoder.conv_out.weight"}
+    text = "text_encoder/model.safetensors"
+    assert equal(start / text, tmp_path / "scenes" / text)
     unet = "unet/diffusion_pytorch_model.safetensors"
     assert not equal(start / unet, tmp_path / "scenes" / unet)
 

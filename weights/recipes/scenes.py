@@ -35,7 +35,7 @@ class BuildConfig:
     vae_steps: int = 3000
     """Optimizer steps of the autoencoder, 16 pictures each. With `start`: of its decoder alone."""
     text_steps: int = 1500
-    """Optimizer steps of the text encoder on captions, 128 each."""
+    """Optimizer steps of the text encoder on captions, 128 each. With `start`: 0 keeps its own."""
     cached_scenes: int = 100_000
     """Scenes whose latents the U-Net learns from."""
     unet_steps: int = 8000
@@ -117,6 +117,8 @@ def _train_text_encoder(config: BuildConfig, start: Path | None, tokenizer: Any)
         encoder = make_text_encoder(tokenizer)
     else:
         encoder = CLIPTextModel.from_pretrained(start / "text_encoder").float()
+        if not config.text_steps:
+            return encoder
     settings = _stage(
         config,
         "text",
