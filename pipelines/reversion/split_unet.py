@@ -56,8 +56,7 @@ class SplitUNet:
                 torch.set_num_threads(1)
             return FastUNet(unet)
 
-        # Each thread is told once: every call empties oneDNN's cache, and refilling it costs as
-        # much as a third of a step.
+        # Each thread is told once: every call empties oneDNN's cache, which then fills anew.
         own = torch.get_num_threads()
         self.parts = list(self.pool.map(start, range(threads)))
         torch.set_num_threads(own)
