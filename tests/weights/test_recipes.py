@@ -62,7 +62,7 @@ def test_a_run_from_the_shipped_base_keeps_its_encoder_and_trains_the_rest(tmp_p
     start = weights_folder() / "scenes"
     # The learning rate rises from 0, and float16 hides a very small change.
     longer = {**SHORT, "vae_steps": 6, "text_steps": 0, "unet_steps": 6}
-    scenes.build(scenes.BuildConfig(output_dir=tmp_path, start="scenes", **longer))
+    scenes.build(scenes.BuildConfig(output_dir=tmp_path, start=Path("scenes"), **longer))
     file = "vae/diffusion_pytorch_model.safetensors"
     old, new = (load_tensors(folder / file)[0] for folder in (start, tmp_path / "scenes"))
     same = {name for name in old if torch.equal(old[name], new[name])}

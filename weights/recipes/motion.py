@@ -1,7 +1,7 @@
 """Recipe of the `motion` base: CogVideoX's layout for 17 frames of 48 x 48 pixels.
 
-Seconds of one core of an AMD EPYC with AVX-512: about 0.3 for a step of the text encoder, 0.27 and
-0.43 for one of the autoencoder on pieces and on whole pictures, 0.03 for a cached clip, and 1.3 for
+Seconds of one core of an AMD EPYC with AVX-512: about 0.3 for a step of the text encoder, 0.3 and
+1 for one of the autoencoder on pieces and on whole clips, 0.03 for a cached clip, and 1.3 for
 a step of the transformer without its optimizer's. The defaults take some 6 hours, nearly all of
 them the transformer's. A clip of 50 denoising steps takes 3.1 s.
 """

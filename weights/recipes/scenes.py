@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ class BuildConfig:
 
     output_dir: Path = Path("outputs/build-scenes")
     """Folder of the stages, the latent cache and the finished base `scenes`."""
-    start: str | None = None
+    start: Path | None = None
     """A base to start from, `scenes` or a folder; from scratch when not given."""
     vae_steps: int = 3000
     """Optimizer steps of the autoencoder, 16 pictures each. With `start`: of its decoder alone."""
@@ -54,18 +54,19 @@ def build(config: BuildConfig) -> dict[str, Any]:
     from visionrel.weights.recipes.scenes_stages import latents, phrases, tokenizer
     from visionrel.worlds.scenes import vocabulary
 
+    if config.start is not None:
+        config = replace(config, start=resolve_base(str(config.start)).folder)
     folder = config.output_dir
-    start = None if config.start is None else resolve_base(config.start).folder
-    if start is None:
+    if config.start is None:
         words = tokenizer.build_tokenizer(vocabulary(), folder / "tokenizer")
     else:
-        words = CLIPTokenizer.from_pretrained(start / "tokenizer")
-    vae = _train_vae(config, start)
-    text_encoder = _train_text_encoder(config, start, words)
+        words = CLIPTokenizer.from_pretrained(config.start / "tokenizer")
+    vae = _train_vae(config)
+    text_encoder = _train_text_encoder(config, words)
     told = phrases.add_phrases(words)
     cache = latents.cache_latents(vae, told, folder / "latents", config.cached_scenes, config.seed)
     reader = phrases.embed_phrases(copy.deepcopy(text_encoder), words)
-    _train_unet(config, start, told, reader, cache, vae)
+    _train_unet(config, told, reader, cache, vae)
     return _assemble(config, words, text_encoder, vae)
 
 
@@ -81,13 +82,15 @@ def _stage(config: BuildConfig, name: str, **settings: Any) -> TrainingConfig:
     )
 
 
-def _train_vae(config: BuildConfig, start: Path | None) -> AutoencoderKL:
+def _train_vae(config: BuildConfig) -> AutoencoderKL:
     from diffusers import AutoencoderKL
 
     from visionrel.training import train
     from visionrel.weights.recipes.scenes_stages.vae import ReconstructionTask, make_vae
 
-    vae = make_vae() if start is None else AutoencoderKL.from_pretrained(start / "vae")
+    vae = (
+        make_vae() if config.start is None else AutoencoderKL.from_pretrained(config.start / "vae")
+    )
     if config.vae_steps:
         settings = _stage(
             config,
@@ -101,22 +104,22 @@ def _train_vae(config: BuildConfig, start: Path | None) -> AutoencoderKL:
             adam_weight_decay=1e-4,
             ema_decay=0.998,
         )
-        train(ReconstructionTask(vae, encoder_frozen=start is not None), settings)
+        train(ReconstructionTask(vae, encoder_frozen=config.start is not None), settings)
         vae = AutoencoderKL.from_pretrained(config.output_dir / "vae" / "vae")
     return vae.float().eval().requires_grad_(False)
 
 
-def _train_text_encoder(config: BuildConfig, start: Path | None, tokenizer: Any) -> CLIPTextModel:
+def _train_text_encoder(config: BuildConfig, tokenizer: Any) -> CLIPTextModel:
     from transformers import CLIPTextModel
 
     from visionrel.training import train
     from visionrel.weights.recipes.scenes_stages.phrases import add_phrases, embed_phrases
     from visionrel.weights.recipes.scenes_stages.text import ReadingTask, make_text_encoder
 
-    if start is None:
+    if config.start is None:
         encoder = make_text_encoder(tokenizer)
     else:
-        encoder = CLIPTextModel.from_pretrained(start / "text_encoder").float()
+        encoder = CLIPTextModel.from_pretrained(config.start / "text_encoder").float()
         if not config.text_steps:
             return encoder
     settings = _stage(
@@ -124,7 +127,7 @@ def _train_text_encoder(config: BuildConfig, start: Path | None, tokenizer: Any)
         "text",
         train_batch_size=128,
         max_train_steps=config.text_steps,
-        learning_rate=1.5e-3 if start is None else 8e-4,
+        learning_rate=1.5e-3 if config.start is None else 8e-4,
         lr_scheduler="linear",
         lr_warmup_steps=100,
         ema_decay=0.99,
@@ -136,7 +139,6 @@ def _train_text_encoder(config: BuildConfig, start: Path | None, tokenizer: Any)
 
 def _train_unet(
     config: BuildConfig,
-    start: Path | None,
     tokenizer: Any,
     text_encoder: CLIPTextModel,
     cache: CachedLatents,
@@ -149,12 +151,12 @@ def _train_unet(
     from visionrel.weights.recipes.scenes_stages.handover import COMPARED, hand_over
     from visionrel.weights.recipes.scenes_stages.unet import DenoisingTask, make_unet
 
-    if start is None:
+    if config.start is None:
         vae.register_to_config(scaling_factor=cache.scaling_factor())
         unet = make_unet(*cache.latents.shape[1:3])
     else:
-        unet = UNet2DConditionModel.from_pretrained(start / "unet").float()
-        old = CLIPTextModel.from_pretrained(start / "text_encoder").float()
+        unet = UNet2DConditionModel.from_pretrained(config.start / "unet").float()
+        old = CLIPTextModel.from_pretrained(config.start / "text_encoder").float()
         hand_over(unet, old, text_encoder, cache.input_ids[:COMPARED])
     settings = _stage(
         config,
