@@ -52,6 +52,13 @@ def click(page, selector: str):
     wait.until(lambda _: element.is_enabled() and (element.click() or True))
 
 
+def ask_for_many_steps(page):
+    """So many that learning does not end before it is stopped."""
+    steps = wait_for(page, lambda: find(page, "#steps input"))[0]
+    steps.clear()
+    steps.send_keys("5000")
+
+
 def test_a_visitor_generates_and_sees_a_picture(page):
     click(page, "#generate")
     (picture, *_) = wait_for(page, lambda: find(page, "#drawn img"))
@@ -63,6 +70,7 @@ def test_learn_shows_progress_and_stops(page):
     wait_for(page, lambda: find(page, "#generate"))
     (learn,), (stop,) = find(page, "#learn"), find(page, "#stop")
     assert not stop.is_enabled()
+    ask_for_many_steps(page)
     click(page, "#learn")
     wait_for(page, lambda: "loss" in find(page, "#status")[0].text)
     click(page, "#stop")
@@ -88,9 +96,7 @@ def test_after_a_mistake_in_learning_one_can_try_again(page):
 
 
 def test_closing_the_page_ends_its_training(page, url):
-    steps = wait_for(page, lambda: find(page, "#steps input"))[0]
-    steps.clear()
-    steps.send_keys("5000")
+    ask_for_many_steps(page)
     click(page, "#learn")
     wait_for(page, lambda: "loss" in find(page, "#status")[0].text)
     page.get("about:blank")
