@@ -28,8 +28,6 @@ _CHANGES = (
 )
 """What is tried, at full scale: 3 % of the picture, 12 % of the size, 16 degrees."""
 _MOST_FITTED = 4
-_FEWEST = 2
-"""Sprites that stay even if drawing them explains little: a scene has two."""
 _COVERED = 0.45
 """Centre distance over the sum of the sizes below which an order of two sprites matters."""
 _CLEAN = 1.0
@@ -81,34 +79,13 @@ def fit_objects(
     if len(items) > _MOST_FITTED:
         return list(items)
     ground = tuple(int(c) for c in np.median(image.reshape(-1, 3), axis=0))
-    best = _drop_needless(_fit(_Fit(image.astype(np.int16), ground, tuple(items))))
+    best = _fit(_Fit(image.astype(np.int16), ground, tuple(items)))
     for item in doubtful:
-        if best.difference < _CLEAN:
+        if len(best.items) == _MOST_FITTED or best.difference < _CLEAN:
             break
-        best = _try(best, item)
+        trial = _fit(best.take((*best.items, item)))
+        best = trial if _explains(best, trial) else best
     return list(best.items)
-
-
-def _drop_needless(fit: _Fit) -> _Fit:
-    """Take away what the network saw twice or where nothing is, the most needless first."""
-    while len(fit.items) > _FEWEST:
-        rests = [fit.take(fit.items[:i] + fit.items[i + 1 :]) for i in range(len(fit.items))]
-        without = min(map(_fit, rests), key=lambda each: each.difference)
-        if _explains(without, fit):
-            break
-        fit = without
-    return fit
-
-
-def _try(fit: _Fit, item: SceneObject) -> _Fit:
-    """Put a doubtful sprite in the place of its namesake, or beside the others."""
-    for index, other in enumerate(fit.items):
-        if other.name == item.name:
-            return min(fit, _fit(fit.change(index, item)), key=lambda each: each.difference)
-    if len(fit.items) == _MOST_FITTED:
-        return fit
-    trial = _fit(fit.take((*fit.items, item)))
-    return trial if _explains(fit, trial) else fit
 
 
 def _fit(start: _Fit) -> _Fit:

@@ -186,7 +186,8 @@ def _decode(heat: Tensor, pose: Tensor) -> list[list[SceneObject]]:
 def _sharpen(image: np.ndarray, items: list[SceneObject]) -> list[SceneObject]:
     """Let the drawing decide places and poses, what is doubtful, then depths."""
     sure = [item for item in items if item.confidence >= FOUND]
-    doubtful = items[len(sure) :]
+    names = {item.name for item in sure}
+    doubtful = [item for item in items[len(sure) :] if item.name not in names]
     return read_depths(image, fit_objects(image, sure, doubtful[:MOST_DOUBTFUL]))
 
 
