@@ -65,6 +65,7 @@ def _describe_device() -> dict[str, Any]:
     import torch
 
     from visionrel.attention import resolve_attention
+    from visionrel.devices import fast_precision
 
     name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu" and torch.backends.mps.is_available():
@@ -75,6 +76,7 @@ def _describe_device() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "attention": resolve_attention("auto", name),
+        "fast mixed_precision": fast_precision(),
     }
 
 

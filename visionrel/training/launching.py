@@ -1,5 +1,6 @@
 """What the settings mean for a run: processes and precision, number of steps, learning rates."""
 
+import logging
 import math
 from collections.abc import Callable
 
@@ -9,8 +10,12 @@ from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import DistributedType
 from diffusers.optimization import get_scheduler
 
+from visionrel.devices import multiplies_bfloat16
 from visionrel.errors import InputError
 from visionrel.training.config import TrainingConfig
+
+
+logger = logging.getLogger(__name__)
 
 
 def weight_dtype(mixed_precision: str) -> torch.dtype:
@@ -44,6 +49,11 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         raise InputError(
             "`mixed_precision` fp16 needs a GPU: on the CPU it would run in float32. "
             "Use bf16 or no."
+        )
+    if config.mixed_precision == "bf16" and not multiplies_bfloat16(accelerator.device):
+        logger.warning(
+            "`mixed_precision` bf16 is slow here, for this processor has no instructions for it. "
+            "Use no."
         )
     kind = accelerator.distributed_type
     sharded = kind == DistributedType.FSDP

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
+from visionrel.devices import multiplies_bfloat16
+
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic iteration; its fixed point is only near 1, which training does not notice."""
@@ -77,7 +79,9 @@ class Muon(AdamW):
 
 
 def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
-    """Sets all singular values to about 1 by Newton and Schulz's iteration, in bfloat16.
+    """Sets all singular values to about 1 by Newton and Schulz's iteration.
+
+    It runs in bfloat16 where that is fast, which costs no accuracy that training would notice.
 
     Args:
         matrices: Shape (count, rows, columns).
@@ -87,7 +91,8 @@ def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
         Float32 of the same shape; singular values lie between 0.7 and 1.2.
     """
     tall = matrices.shape[1] > matrices.shape[2]
-    x = (matrices.mT if tall else matrices).bfloat16()
+    dtype = torch.bfloat16 if multiplies_bfloat16(matrices.device) else torch.float32
+    x = (matrices.mT if tall else matrices).to(dtype)
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     a, b, c = COEFFICIENTS
     for _ in range(iterations):

@@ -49,8 +49,8 @@ class BuildConfig:
     """Learning rate of the transformer after the warm-up."""
     transformer_lr_scheduler: Literal["constant_with_warmup", "cosine"] = "constant_with_warmup"
     """Its course; `cosine` for a last run."""
-    mixed_precision: Literal["no", "bf16"] = "bf16"
-    """Precision of the products of autoencoder and transformer."""
+    mixed_precision: Literal["no", "bf16"] | None = None
+    """Precision of the products of autoencoder and transformer; the faster when not given."""
     seed: int = 0
     """Decides every random draw."""
 
@@ -137,6 +137,7 @@ def _reconstruct(
     """Train the autoencoder on frames of a side and return what is left in the folder."""
     from diffusers import AutoencoderKLCogVideoX
 
+    from visionrel.devices import fast_precision
     from visionrel.training import train
     from visionrel.weights.recipes.motion_stages.settings import stage_settings
     from visionrel.weights.recipes.motion_stages.vae import ReconstructionTask
@@ -156,7 +157,7 @@ def _reconstruct(
         adam_beta2=0.98,
         adam_weight_decay=1e-4,
         ema_decay=0.998,
-        mixed_precision=config.mixed_precision,
+        mixed_precision=config.mixed_precision or fast_precision(),
     )
     frozen = config.start is not None
     train(ReconstructionTask(vae, frames, side, encoder_frozen=frozen), settings)
@@ -172,6 +173,7 @@ def _train_transformer(
 ) -> None:
     from diffusers import CogVideoXTransformer3DModel
 
+    from visionrel.devices import fast_precision
     from visionrel.training import train
     from visionrel.weights.recipes.motion_stages.settings import stage_settings
     from visionrel.weights.recipes.motion_stages.transformer import DenoisingTask, make_transformer
@@ -192,7 +194,7 @@ def _train_transformer(
         optimizer="muon",
         adam_beta2=0.99,
         ema_decay=0.998,
-        mixed_precision=config.mixed_precision,
+        mixed_precision=config.mixed_precision or fast_precision(),
     )
     scale = vae.config.scaling_factor
     train(DenoisingTask(transformer, text_encoder, tokenizer, cache, scale), settings)
