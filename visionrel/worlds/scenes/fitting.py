@@ -1,10 +1,16 @@
 """Sharpens a reading by drawing it: moves, scales and turns sprites until they match the picture.
 
 A network's reading of place, size and turn is a few per cent off, which decides statements near the
-edge of a relation, and it is unsure of sprites that others cover. The drawing is known, so the last
-step is a search: try small changes of one number of one sprite, keep what lowers the difference to
-the picture, halve the changes. Where sprites overlap both orders are tried, and a sprite of which
-the network was unsure counts if drawing it explains pixels that the others leave unexplained.
+edge of a relation, and of sprites that lie, are dyed or are covered it is unsure. The drawing is
+known, so the last steps are searches:
+
+- Small changes of one number of one sprite are tried, what lowers the difference to the picture is
+  kept, and the changes are halved. Where sprites overlap both orders are tried.
+- What still differs may be a sprite that was read in a wrong pose, from which no small change leads
+  out: each sprite is tried in coarse poses of every kind.
+- A sprite of which the network was unsure counts if drawing it explains pixels that the others
+  leave unexplained. Of several the one that explains most comes first: parts of one hidden sprite
+  are often read as two or three others.
 """
 
 from __future__ import annotations
@@ -12,12 +18,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 
 from visionrel.worlds.scenes.rendering import PICTURE_SIDE, render
-from visionrel.worlds.scenes.scene import Scene, SceneObject, distance_between, wrap_degrees
+from visionrel.worlds.scenes.scene import (
+    TINTS,
+    Scene,
+    SceneObject,
+    distance_between,
+    wrap_degrees,
+)
 
+
+SURE = 0.5
+"""Least confidence of an object that is there, whatever else is."""
+
+FOUND = 0.3
+"""Least confidence of an object that is there if the picture is not explained without it."""
 
 _SCALES = (1.0, 0.5, 0.5, 0.25)
 _CHANGES = (
@@ -27,6 +46,9 @@ _CHANGES = (
     lambda item, sign: replace(item, rotation=wrap_degrees(item.rotation + 16.0 * sign)),
 )
 """What is tried, at full scale: 3 % of the picture, 12 % of the size, 16 degrees."""
+_COARSE_SIZES = (0.25, 0.32, 0.4, 0.49)
+_COARSE_TURNS = tuple(float(turn) for turn in range(-180, 180, 45))
+_FLIPS = (False, True)
 _MOST_FITTED = 4
 _COVERED = 0.45
 """Centre distance over the sum of the sizes below which an order of two sprites matters."""
@@ -36,6 +58,8 @@ _VISIBLE = 24
 _LEAST_PIXELS = 12
 _EXPLAINED = 0.6
 """Largest share of the error that may be left where a doubtful sprite would be drawn."""
+_PROMISING = 1.3
+"""Factor on the error up to which a coarse pose is worth a search for small changes."""
 
 
 @dataclass(frozen=True)
@@ -62,34 +86,75 @@ class _Fit:
         return _Fit(self.picture, self.ground, tuple(items))
 
 
-def fit_objects(
-    image: np.ndarray, items: Sequence[SceneObject], doubtful: Sequence[SceneObject] = ()
-) -> list[SceneObject]:
-    """Fit place, size, turn and order of sprites to a picture.
+def fit_objects(image: np.ndarray, items: Sequence[SceneObject]) -> list[SceneObject]:
+    """Fit place, size, pose and order of sprites to a picture.
 
     Args:
         image: uint8 `(64, 64, 3)`.
-        items: objects read from it, most confident first; pictures with more than four are
-            returned as they are, for they are no scenes.
-        doubtful: further objects that may be there.
+        items: objects that may be in it, most confident first; those below `FOUND` must explain
+            the picture, those below `SURE` must where others explain all of it.
 
     Returns:
-        The objects in the same order, then those of the doubtful ones that explain the picture.
+        The objects that are there, four at most.
     """
-    if len(items) > _MOST_FITTED:
-        return list(items)
     ground = tuple(int(c) for c in np.median(image.reshape(-1, 3), axis=0))
-    best = _fit(_Fit(image.astype(np.int16), ground, tuple(items)))
-    for item in doubtful:
-        if len(best.items) == _MOST_FITTED or best.difference < _CLEAN:
+    sure = [item for item in items if item.confidence >= SURE][:_MOST_FITTED]
+    left = list(items[len(sure) :])
+    best = _fit(_Fit(image.astype(np.int16), ground, tuple(sure)))
+    while left and len(best.items) < _MOST_FITTED and best.difference >= _CLEAN:
+        trials = [(_add(best, item), item) for item in left]
+        trials = [pair for pair in trials if _explains(best, pair[0], _EXPLAINED)]
+        if not trials:
             break
-        trial = _fit(best.take((*best.items, item)))
-        best = trial if _explains(best, trial) else best
+        best, chosen = min(trials, key=lambda pair: pair[0].difference)
+        left.remove(chosen)
+    found = [item for item in left if item.confidence >= FOUND]
+    room = _MOST_FITTED - len(best.items)
+    if found and room and best.difference >= _CLEAN:
+        best = _fit(best.take((*best.items, *found[:room])))
     return list(best.items)
 
 
 def _fit(start: _Fit) -> _Fit:
-    return min((_descend(order) for order in _orders(start)), key=lambda fit: fit.difference)
+    fits = [_descend(order) for order in _orders(start)]
+    if min(fit.difference for fit in fits) >= _CLEAN:
+        fits = [_pose_anew(fit, start) for fit in fits]
+    return min(fits, key=lambda fit: fit.difference)
+
+
+def _pose_anew(fit: _Fit, start: _Fit) -> _Fit:
+    """Try each sprite in every coarse pose, the last first, until nothing is left to explain."""
+    for index in reversed(range(len(fit.items))):
+        if fit.difference < _CLEAN:
+            break
+        # From the place that was read: with a wrong pose the small changes lead away from it.
+        read = start.items[index]
+        coarse = _pose(fit.change(index, replace(fit.items[index], x=read.x, y=read.y)), index)
+        if coarse.difference < _PROMISING * fit.difference:
+            fit = min(fit, _descend(coarse), key=lambda fit: fit.difference)
+    return fit
+
+
+def _add(fit: _Fit, item: SceneObject) -> _Fit:
+    """Fit one more sprite, if it explains anything in its best coarse pose."""
+    last = len(fit.items)
+    start = fit.take((*fit.items, item))
+    coarse = min((_pose(order, last) for order in _orders(start)), key=lambda fit: fit.difference)
+    return _fit(coarse) if _explains(fit, coarse, _PROMISING) else coarse
+
+
+def _pose(fit: _Fit, index: int) -> _Fit:
+    """The best of all coarse poses of one sprite."""
+    item = fit.items[index]
+    poses = product(_COARSE_TURNS, _COARSE_SIZES, _FLIPS)
+    turned = [replace(item, rotation=turn, size=size, flip=flip) for turn, size, flip in poses]
+    best = _choose(fit, index, [item, *turned]).items[index]
+    dyes = product((None, *TINTS), _FLIPS)
+    return _choose(fit, index, [replace(best, tint=tint, flip=flip) for tint, flip in dyes])
+
+
+def _choose(fit: _Fit, index: int, items: Sequence[SceneObject]) -> _Fit:
+    return min((fit.change(index, item) for item in items), key=lambda fit: fit.difference)
 
 
 def _orders(start: _Fit) -> Iterator[_Fit]:
@@ -120,12 +185,12 @@ def _descend(fit: _Fit) -> _Fit:
     return fit
 
 
-def _explains(before: _Fit, after: _Fit) -> bool:
-    """Whether the last sprite of `after` shows, and shows what is in the picture."""
+def _explains(before: _Fit, after: _Fit, share: float) -> bool:
+    """Whether the last sprite of `after` shows, and leaves at most a share of the error there."""
     differs = np.abs(before.drawing - after.drawing).max(axis=-1) > _VISIBLE
     if differs.sum() < _LEAST_PIXELS:
         return False
     unexplained, left = (
         np.abs(fit.picture - fit.drawing)[differs].mean() for fit in (before, after)
     )
-    return bool(left < _EXPLAINED * unexplained)
+    return bool(left < share * unexplained)

@@ -17,15 +17,12 @@ from torch import Tensor, nn
 
 from visionrel.errors import InputError
 from visionrel.worlds.scenes.depth import read_depths
-from visionrel.worlds.scenes.fitting import fit_objects
+from visionrel.worlds.scenes.fitting import FOUND, fit_objects
 from visionrel.worlds.scenes.reader import STRIDE, SceneReader, split_pose
 from visionrel.worlds.scenes.relations import HELD_OUT, RELATIONS, Relation
 from visionrel.worlds.scenes.rendering import PICTURE_SIDE
 from visionrel.worlds.scenes.scene import OBJECTS, TINTS, SceneObject
 
-
-FOUND = 0.3
-"""Least confidence of an object that is said to be there."""
 
 DOUBTFUL = 0.06
 """Least confidence of an object that is there if drawing it explains the picture."""
@@ -185,10 +182,10 @@ def _decode(heat: Tensor, pose: Tensor) -> list[list[SceneObject]]:
 
 def _sharpen(image: np.ndarray, items: list[SceneObject]) -> list[SceneObject]:
     """Let the drawing decide places and poses, what is doubtful, then depths."""
-    sure = [item for item in items if item.confidence >= FOUND]
-    names = {item.name for item in sure}
-    doubtful = [item for item in items[len(sure) :] if item.name not in names]
-    return read_depths(image, fit_objects(image, sure, doubtful[:MOST_DOUBTFUL]))
+    found = [item for item in items if item.confidence >= FOUND]
+    names = {item.name for item in found}
+    doubtful = [item for item in items[len(found) :] if item.name not in names]
+    return read_depths(image, fit_objects(image, [*found, *doubtful[:MOST_DOUBTFUL]]))
 
 
 def _object(

@@ -87,8 +87,8 @@ def _place(item: SceneObject, side: int) -> tuple[Image.Image, tuple[int, int]]:
     return sprite, (left, top)
 
 
-# The judge draws the same sprite in many places.
-@lru_cache(maxsize=256)
+# The judge draws the same sprite in many places, and every sprite in some poses.
+@lru_cache(maxsize=4096)
 def _pose(name: str, tint: str | None, flip: bool, pixels: int, rotation: float) -> Image.Image:
     sprite = load_sprite(name, tint, flip).resize((pixels, pixels), Image.Resampling.BILINEAR)
     return sprite.rotate(rotation, Image.Resampling.BICUBIC, expand=True) if rotation else sprite
