@@ -29,6 +29,7 @@ from visionrel.worlds.scenes.depth import order_shows, read_depths
 from visionrel.worlds.scenes.exemplars import exemplar_pairs
 from visionrel.worlds.scenes.fitting import fit_objects
 from visionrel.worlds.scenes.judge import Judge, judge_objects
+from visionrel.worlds.scenes.relations import TOLERANCE
 from visionrel.worlds.scenes.rendering import load_sprite
 from visionrel.worlds.scenes.scene import angle_between
 
@@ -114,7 +115,7 @@ def test_a_sprite_read_in_a_wrong_pose_is_turned_and_dyed_back():
         ):
             # Mirrored or not: some sprites look the same both ways.
             assert read.tint == true.tint
-            assert angle_between(read.rotation, true.rotation) < 8
+            assert angle_between(read.rotation, true.rotation) < TOLERANCE["turn"]
 
 
 def test_one_hidden_sprite_is_not_read_as_several_others():

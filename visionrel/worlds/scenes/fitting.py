@@ -48,7 +48,6 @@ _CHANGES = (
 """What is tried, at full scale: 3 % of the picture, 12 % of the size, 16 degrees."""
 _COARSE_SIZES = (0.25, 0.32, 0.4, 0.49)
 _COARSE_TURNS = tuple(float(turn) for turn in range(-180, 180, 45))
-_FLIPS = (False, True)
 _MOST_FITTED = 4
 _COVERED = 0.45
 """Centre distance over the sum of the sizes below which an order of two sprites matters."""
@@ -145,12 +144,12 @@ def _add(fit: _Fit, item: SceneObject) -> _Fit:
 
 def _pose(fit: _Fit, index: int) -> _Fit:
     """The best of all coarse poses of one sprite."""
-    item = fit.items[index]
-    poses = product(_COARSE_TURNS, _COARSE_SIZES, _FLIPS)
+    # Dyes first: of a sprite in a wrong colour the best pose is the one that shows least of it.
+    dyes = [replace(fit.items[index], tint=tint) for tint in (None, *TINTS)]
+    item = _choose(fit, index, dyes).items[index]
+    poses = product(_COARSE_TURNS, _COARSE_SIZES, (False, True))
     turned = [replace(item, rotation=turn, size=size, flip=flip) for turn, size, flip in poses]
-    best = _choose(fit, index, [item, *turned]).items[index]
-    dyes = product((None, *TINTS), _FLIPS)
-    return _choose(fit, index, [replace(best, tint=tint, flip=flip) for tint, flip in dyes])
+    return _choose(fit, index, [item, *turned])
 
 
 def _choose(fit: _Fit, index: int, items: Sequence[SceneObject]) -> _Fit:
