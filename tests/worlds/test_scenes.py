@@ -107,15 +107,12 @@ def test_a_doubtful_sprite_counts_if_drawing_it_explains_the_picture():
 
 def test_a_sprite_read_in_a_wrong_pose_is_turned_and_dyed_back():
     for scene in draw_many(ALL["knocked_over_by"], 8):
-        wrong = [
-            replace(item, rotation=10.0, flip=not item.flip, tint="red") for item in scene.objects
-        ]
-        for true, read in zip(
-            scene.objects, fit_objects(np.asarray(render(scene)), wrong), strict=True
-        ):
-            # Mirrored or not: some sprites look the same both ways.
-            assert read.tint == true.tint
-            assert angle_between(read.rotation, true.rotation) < TOLERANCE["turn"]
+        lying, other = scene.objects
+        wrong = replace(lying, rotation=10.0, flip=not lying.flip, tint="red")
+        read, _ = fit_objects(np.asarray(render(scene)), [wrong, other])
+        # Mirrored or not: some sprites look the same both ways.
+        assert read.tint == lying.tint
+        assert angle_between(read.rotation, lying.rotation) < TOLERANCE["turn"]
 
 
 def test_one_hidden_sprite_is_not_read_as_several_others():

@@ -144,12 +144,17 @@ def _add(fit: _Fit, item: SceneObject) -> _Fit:
 
 def _pose(fit: _Fit, index: int) -> _Fit:
     """The best of all coarse poses of one sprite."""
-    # Dyes first: of a sprite in a wrong colour the best pose is the one that shows least of it.
-    dyes = [replace(fit.items[index], tint=tint) for tint in (None, *TINTS)]
-    item = _choose(fit, index, dyes).items[index]
+    # The dye first: of a sprite in a wrong colour the best pose is the one that shows least of it.
+    fit = _dye(fit, index)
     poses = product(_COARSE_TURNS, _COARSE_SIZES, (False, True))
-    turned = [replace(item, rotation=turn, size=size, flip=flip) for turn, size, flip in poses]
-    return _choose(fit, index, [item, *turned])
+    turned = [
+        replace(fit.items[index], rotation=turn, size=size, flip=flip) for turn, size, flip in poses
+    ]
+    return _dye(_choose(fit, index, [fit.items[index], *turned]), index)
+
+
+def _dye(fit: _Fit, index: int) -> _Fit:
+    return _choose(fit, index, [replace(fit.items[index], tint=tint) for tint in (None, *TINTS)])
 
 
 def _choose(fit: _Fit, index: int, items: Sequence[SceneObject]) -> _Fit:
