@@ -7,9 +7,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mmdet.registry import DATASETS, MODELS, TRANSFORMS
+from mmdet.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    TRANSFORMS,
+    VISUALIZERS,
+)
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from visionrel.errors import InputError
 
@@ -17,6 +30,10 @@ from visionrel.errors import InputError
 FOLDER = Path(__file__).parent / "configs"
 # Blocks whose keys are free.
 _OPEN = ("default_hooks", "custom_keys")
+_REGISTRIES = (
+    *(MODELS, DATASETS, TRANSFORMS, METRICS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS),
+    *(HOOKS, LOOPS, DATA_SAMPLERS, VISUALIZERS),
+)
 _ITERATIONS = ("begin", "end", "T_max", "milestones")
 
 
@@ -181,15 +198,14 @@ def _keys(node: Any) -> set[str]:
         found |= _arguments(node["type"])
     elif "train_dataloader" in node:
         found |= set(inspect.signature(Runner.__init__).parameters)
+    elif "dataset" in node:
+        found |= set(inspect.signature(DataLoader.__init__).parameters)
     return found
 
 
 def _arguments(name: str) -> set[str]:
     """Arguments of a registered class and of its bases."""
-    kind = next(
-        (kind for box in (MODELS, DATASETS, TRANSFORMS) if (kind := box.get(name)) is not None),
-        None,
-    )
+    kind = next((kind for box in _REGISTRIES if (kind := box.get(name)) is not None), None)
     if not inspect.isclass(kind):
         return set()
     signatures = [inspect.signature(base.__init__) for base in kind.__mro__[:-1]]
@@ -215,10 +231,7 @@ def _misspelt(config: Config) -> Iterator[str]:
     known = set(inspect.signature(Runner.__init__).parameters) - {"self"}
     for key in config:
         nearest = get_close_matches(key, known, n=1, cutoff=0.85)
-        other = ("val", "test", "train")
-        if key not in known and nearest and not key.startswith(other):
-            yield f"unknown key {key!r}; did you mean {nearest[0]!r}?"
-        elif key not in known and key.endswith(("loader", "cfg", "evaluator")) and nearest:
+        if key not in known and nearest:
             yield f"unknown key {key!r}; did you mean {nearest[0]!r}?"
 
 

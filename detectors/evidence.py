@@ -7,6 +7,7 @@ goes on where it was.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from mmdet.apis import inference_detector
+from mmengine.registry import DefaultScope
 from PIL import Image
 
 from visionrel.artifacts import sha256_of
 from visionrel.detectors.checkpoints import load_weights, put_weights
-from visionrel.detectors.comparison import SPLITS, Variant, choose_variants
+from visionrel.detectors.comparison import BASE, SPLITS, Variant, choose_variants
 from visionrel.detectors.configuration import load_config
 from visionrel.detectors.evaluation import evaluate_detector
 from visionrel.detectors.findings import Findings, make_report
@@ -124,12 +126,29 @@ class _Evaluation:
         for name, variant in variants.items():
             config = load_config(variant.config)
             model = build_model(config)
-            if checkpoint := latest_checkpoint(self._folder(f"{name}-seed0")):
-                weights = load_weights(checkpoint)
-                put_weights(model, weights, class_names(config)[0], checkpoint)
-            calls[name] = partial(_look, model.eval(), pixels)
+            if self._put_weights(model, class_names(config)[0], name):
+                calls[name] = partial(_look, model.eval(), pixels)
         found = time_in_turns(calls, _TIMED)
         return {name: seconds / len(pixels) for name, seconds in found.items()}
+
+    def _put_weights(self, model: torch.nn.Module, classes: Sequence[str], name: str) -> bool:
+        """Puts the base's weights where they fit, for other weights find other boxes to sort out.
+
+        Returns:
+            Whether there was a checkpoint.
+        """
+        for trained in (BASE, name):
+            checkpoint = latest_checkpoint(self._folder(f"{trained}-seed0"))
+            if checkpoint is None:
+                continue
+            try:
+                put_weights(model, load_weights(checkpoint), classes, checkpoint)
+            except InputError:
+                if trained == name:
+                    raise
+                continue
+            return True
+        return False
 
     def _draw(self, variants: dict[str, Variant]) -> dict[str, list[Image.Image]]:
         """The second picture of each split with the boxes of each variant's first training."""
@@ -146,4 +165,6 @@ class _Evaluation:
 
 
 def _look(model: torch.nn.Module, pixels: list[np.ndarray]) -> None:
-    inference_detector(model, [np.ascontiguousarray(each) for each in pixels])
+    # A run that only reports has built no `Runner`, which would set the scope.
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        inference_detector(model, [np.ascontiguousarray(each) for each in pixels])

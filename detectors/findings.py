@@ -167,7 +167,7 @@ def _cost_claim(findings: Findings) -> Iterator[Claim]:
         return
     base = findings.cells[BASE, 0]["parameters"]
     for name in (BATCHFORMER, "relation"):
-        if (name, 0) not in findings.cells:
+        if (name, 0) not in findings.cells or not {name, BASE} <= findings.speed.keys():
             continue
         extra = findings.cells[name, 0]["parameters"] - base
         ratio = findings.speed[name] / findings.speed[BASE]
@@ -207,12 +207,15 @@ def _cost(findings: Findings) -> Table:
         (
             variant.label,
             findings.cells[name, min(s for n, s in findings.cells if n == name)]["parameters"],
-            f"{1000 * findings.speed[name]:.1f}",
+            f"{1000 * findings.speed[name]:.1f}" if name in findings.speed else None,
         )
         for name, variant in findings.variants.items()
     ]
     threads = f"{findings.threads} thread{'s' if findings.threads > 1 else ''}"
-    note = f"Median of the detectors in turns on the same pictures, on {threads} of the processor."
+    note = (
+        f"Median of the detectors in turns on the same pictures, on {threads} of the processor, "
+        "with the base's weights where they fit."
+    )
     columns = ("detector", "parameters used", "ms per picture")
     return Table("Cost at inference", columns, tuple(rows), note)
 

@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 from visionrel.data.aerial import TileDetections, make_tiles, merge_tiles
-from visionrel.detectors.checkpoints import load_weights, put_weights
-from visionrel.detectors.configuration import find_dataset, load_config
+from visionrel.detectors.checkpoints import Weights, load_weights, put_weights
+from visionrel.detectors.configuration import find_dataset, load_config, shipped_configs
 from visionrel.devices import choose_device
 from visionrel.errors import InputError, VisionrelError
 
@@ -124,10 +124,7 @@ class Detector:
     ) -> None:
         place = choose_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         found = load_weights(weights)
-        name = config or found.config
-        if name is None:
-            raise InputError(f"{weights} does not tell its configuration; give it with `config`.")
-        self.config = load_config(name)
+        self.config = load_config(config or _told_config(found, weights))
         self.classes, self.palette = class_names(self.config)
         self.model = build_model(self.config)
         put_weights(self.model, found, self.classes, weights)
@@ -180,6 +177,20 @@ class Detector:
             yield TileDetections(
                 (left, top, width, height), found.bboxes, found.scores, found.labels
             )
+
+
+def _told_config(weights: Weights, source: str | Path) -> Path:
+    """The shipped configuration that weights name; any other file would be run on their word."""
+    if weights.config in shipped_configs():
+        return shipped_configs()[weights.config]
+    told = (
+        f"tells the configuration {weights.config!r}, which is not among those shipped"
+        if weights.config
+        else "does not tell its configuration"
+    )
+    raise InputError(
+        f"{source} {told}; give the file with `config`. Training leaves one in its work folder."
+    )
 
 
 def build_model(config: Config) -> nn.Module:

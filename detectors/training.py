@@ -11,10 +11,15 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from visionrel.data.aerial import check_labels
+from visionrel.data.aerial import AXES, check_labels
 from visionrel.detectors.checkpoints import load_checkpoint
 from visionrel.detectors.configuration import find_dataset, load_config, set_iterations
-from visionrel.detectors.hooks import StopHook
+from visionrel.detectors.hooks import (
+    FiniteLossHook,
+    RandomStreamsHook,
+    SafeCheckpointHook,
+    StopHook,
+)
 from visionrel.errors import InputError
 from visionrel.training.stopping import catch_signals
 
@@ -79,6 +84,7 @@ def train_detector(
     start = time.monotonic()
     runner, stop = _build(config), StopHook()
     runner.register_hook(stop)
+    _guard(runner)
     with catch_signals(stop.note):
         runner.train()
     return Trained(
@@ -90,6 +96,13 @@ def train_detector(
     )
 
 
+def _guard(runner: Runner) -> None:
+    """Gives a configuration of one's own the hooks that the shipped ones have."""
+    for kind in (RandomStreamsHook, FiniteLossHook, SafeCheckpointHook):
+        if not any(isinstance(hook, kind) for hook in runner.hooks):
+            runner.register_hook(kind())
+
+
 def check_data(config: Config) -> None:
     """Sends the doctor of labels through training and validation set.
 
@@ -98,9 +111,11 @@ def check_data(config: Config) -> None:
     """
     problems: dict[str, None] = {}
     for loader in (config.train_dataloader, config.get("val_dataloader")):
-        for labels, images, classes, conditions in _label_sets((loader or {}).get("dataset")):
+        for labels, images, classes, step in _label_sets((loader or {}).get("dataset")):
+            conditions = Path(step["ann_file"]) if step else None
+            axes = step.get("axes") or AXES
             try:
-                report = check_labels(labels, images, classes, conditions)
+                report = check_labels(labels, images, classes, conditions, axes, part=True)
             except InputError as error:
                 problems |= dict.fromkeys(f"{labels}: {text}" for text in error.problems)
                 continue
@@ -112,8 +127,8 @@ def check_data(config: Config) -> None:
 
 def _label_sets(
     dataset: Any,
-) -> Iterator[tuple[Path, Path, tuple[str, ...] | None, Path | None]]:
-    """Labels, pictures, class names and side file of each COCO set, wrapped ones included."""
+) -> Iterator[tuple[Path, Path, tuple[str, ...] | None, Mapping[str, Any]]]:
+    """Labels, pictures, class names and the step that reads conditions, of each COCO set."""
     if not isinstance(dataset, Mapping):
         return
     inner = dataset.get("datasets") or [dataset.get("dataset")]
@@ -125,9 +140,9 @@ def _label_sets(
     kind = find_dataset(dataset["type"])
     named = (dataset.get("metainfo") or {}).get("classes") or kind.METAINFO.get("classes")
     steps = dataset.get("pipeline", ())
-    side = [step["ann_file"] for step in steps if step["type"] == "LoadSceneCondition"]
+    side = [step for step in steps if step["type"] == "LoadSceneCondition"]
     images = root / dataset.get("data_prefix", {}).get("img", "")
-    yield root / dataset["ann_file"], images, named, Path(side[0]) if side else None
+    yield root / dataset["ann_file"], images, named, side[0] if side else {}
 
 
 def _set_resume(config: Config, work_dir: Path, resume: str | None) -> None:

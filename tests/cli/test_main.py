@@ -105,6 +105,15 @@ def test_only_the_first_process_prints(run, monkeypatch):
     assert run(*TRAIN)[:2] == (0, "")
 
 
+def test_memory_advice_names_what_a_detector_has():
+    for settings, words in (
+        ({"cfg_options": ()}, "train_dataloader.batch_size"),
+        ({"tiles": None}, "--tiles 512"),
+    ):
+        text, code = explain_failure(MemoryError(), settings)
+        assert words in text and "--base" not in text and code == 1
+
+
 @pytest.mark.parametrize(
     ("fail", "code", "messages"),
     [

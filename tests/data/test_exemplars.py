@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from visionrel.data import ExemplarDataset, load_pixels, read_exemplars
+from visionrel.data import ExemplarDataset, exemplars, load_pixels, open_picture, read_exemplars
 from visionrel.errors import InputError
 
 
@@ -185,3 +185,13 @@ def test_more_positives_than_words(tmp_path):
     exemplars = read_exemplars(write_folder(tmp_path))
     with pytest.raises(InputError, match=r"`num_positives` must lie in \[0, 5\].*got 6"):
         ExemplarDataset(exemplars, "<R>", POOL, num_positives=6)
+
+
+def test_pictures_above_pillows_limit_open_and_those_above_ours_say_so(tmp_path, monkeypatch):
+    path = tmp_path / "survey.png"
+    Image.new("RGB", (20, 20)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert open_picture(path).size == (20, 20) and Image.MAX_IMAGE_PIXELS == 10
+    monkeypatch.setattr(exemplars, "MOST_PIXELS", 100)
+    with pytest.raises(ValueError, match="more than 100 pixels; cut it into parts"):
+        open_picture(path)

@@ -19,7 +19,7 @@ from visionrel.detectors.checkpoints import (
 )
 from visionrel.detectors.configuration import load_config
 from visionrel.detectors.evaluation import count_parameters
-from visionrel.detectors.inference import build_model, class_names
+from visionrel.detectors.inference import Detector, build_model, class_names
 from visionrel.errors import InputError
 
 
@@ -49,6 +49,16 @@ def test_exported_weights_are_the_same(trained, tmp_path):
     assert all(torch.equal(again.tensors[k], v) for k, v in exported.tensors.items())
     with pytest.raises(InputError, match="free name"):
         export_checkpoint(trained, tmp_path / "out.safetensors")
+
+
+def test_weights_cannot_name_a_file_to_run(trained, tmp_path):
+    path = tmp_path / "evil.py"
+    path.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    weights = replace(load_weights(trained), config=str(path))
+    save_weights(tmp_path / "evil.safetensors", weights)
+    with pytest.raises(InputError, match="not among those shipped; give the file with `config`"):
+        Detector(None, tmp_path / "evil.safetensors")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_half_precision_is_half_the_size_and_runs_in_single(trained, tmp_path):

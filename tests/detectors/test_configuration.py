@@ -47,11 +47,41 @@ def test_every_wrong_option_is_told_with_the_nearest_name():
     assert "KEY=VALUE" in third
 
 
-def test_a_misspelt_key_of_a_file_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("optim_wraper", "optim_wrapper"),
+        ("train_dataloadr", "train_dataloader"),
+        ("val_evalutor", "val_evaluator"),
+        ("train_cgf", "train_cfg"),
+    ],
+)
+def test_a_misspelt_key_of_a_file_is_refused(tmp_path, wrong, right):
     path = tmp_path / "mine.py"
-    path.write_text(f"_base_ = {str(find_config(NAME))!r}\noptim_wraper = dict(type='x')\n")
-    with pytest.raises(InputError, match="unknown key 'optim_wraper'; did you mean 'optim_wrapper"):
+    path.write_text(f"_base_ = {str(find_config(NAME))!r}\n{wrong} = dict(type='x')\n")
+    with pytest.raises(InputError, match=f"unknown key '{wrong}'; did you mean '{right}'"):
         load_config(path)
+
+
+def test_names_of_ones_own_are_no_misspelt_keys(tmp_path):
+    path = tmp_path / "mine.py"
+    own = "".join(f"{name} = 1\n" for name in ("train_dataset", "val_pipeline", "test_root"))
+    path.write_text(f"_base_ = {str(find_config(NAME))!r}\n{own}")
+    assert load_config(path).train_dataset == 1
+
+
+def test_settings_of_every_kind_of_class_can_be_changed():
+    config = load_config(
+        NAME,
+        [
+            "val_evaluator.classwise=True",
+            "optim_wrapper.accumulative_counts=4",
+            "train_dataloader.pin_memory=True",
+            "default_hooks.checkpoint.save_best=coco/bbox_mAP",
+        ],
+    )
+    assert config.val_evaluator.classwise and config.train_dataloader.pin_memory
+    assert config.optim_wrapper.accumulative_counts == 4
 
 
 def test_a_file_that_is_no_configuration_is_refused(tmp_path):

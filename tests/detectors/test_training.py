@@ -18,7 +18,7 @@ from mmengine.registry import HOOKS
 from tests.detectors.runs import BASE, quick_run
 from visionrel.artifacts import load_json, save_json
 from visionrel.detectors.checkpoints import load_checkpoint
-from visionrel.detectors.configuration import load_config
+from visionrel.detectors.configuration import find_config, load_config
 from visionrel.detectors.inference import class_names
 from visionrel.detectors.training import latest_checkpoint, prepare_run, train_detector
 from visionrel.errors import InputError, VisionrelError
@@ -195,6 +195,17 @@ def test_a_loss_that_is_not_finite_stops_the_run(aerial, tmp_path):
     with pytest.raises(VisionrelError, match=r"loss.*iteration.*\.jpg.*intact"):
         quick_run(tmp_path / "hot", aerial, options=rate, iterations=6)
     assert load_checkpoint(done.checkpoint)["state_dict"]
+
+
+def test_a_configuration_of_ones_own_is_guarded_too(aerial, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(f"_base_ = {str(find_config(BASE))!r}\n")
+    config = prepare_run(path, (), aerial, 1)
+    for name in ("random_streams", "finite_loss", "safe_checkpoint"):
+        del config.default_hooks[name]
+    config.load_from = "https://example.org/weights.pth"
+    with pytest.raises(InputError, match="is an address"):
+        train_detector(config, tmp_path / "run")
 
 
 def test_a_checkpoint_with_code_is_not_run(aerial, tmp_path):

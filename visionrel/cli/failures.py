@@ -65,6 +65,10 @@ def _memory_advice(settings: Mapping[str, Any]) -> str:
         for name in _LOWER_FOR_MEMORY
         if name in settings and (value := settings[name]) != 1
     ]
+    if "cfg_options" in settings:
+        steps.append("lower --cfg_options train_dataloader.batch_size=... or the sizes of `Resize`")
+    if settings.get("tiles", 0) is None:
+        steps.append("look at parts of the picture with --tiles 512")
     steps += [f"switch on --{name}" for name in _TURN_ON_FOR_MEMORY if settings.get(name) is False]
     steps += [
         f"use --{name} bf16"

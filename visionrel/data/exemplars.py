@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,6 +27,8 @@ from visionrel.errors import InputError
 CAPTIONS_NAME = "text.json"
 EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SLOT = "{}"
+MOST_PIXELS = 2**30
+"""Of a picture file: 32,768 on a side, 3 GB as RGB."""
 # Pillow turns these into RGB by clipping values above 255, that is, into white.
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _DEVICE_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
@@ -106,6 +109,16 @@ def read_exemplars(folder: str | Path, check_caption: CaptionCheck | None = None
     return exemplars
 
 
+@contextmanager
+def large_pictures() -> Iterator[None]:
+    """Lets Pillow open files of up to `MOST_PIXELS`; its own limit is meant for uploads."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MOST_PIXELS // 2
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
 def open_picture(path: Path) -> Image.Image:
     """Opens a picture as RGB, turned upright if its camera said so.
 
@@ -115,11 +128,15 @@ def open_picture(path: Path) -> Image.Image:
     if path.stat().st_size == 0:
         raise ValueError("the file is empty (0 bytes); replace or remove it.")
     try:
-        with Image.open(path) as image:
+        with large_pictures(), Image.open(path) as image:
             image.load()
             mode, upright = image.mode, ImageOps.exif_transpose(image)
             picture = upright if mode in _DEEP_MODES else upright.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"the picture has more than {MOST_PIXELS} pixels; cut it into parts first."
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(
             f"the picture cannot be read ({error}); save it anew as PNG or JPEG."
         ) from error

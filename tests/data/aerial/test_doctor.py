@@ -148,3 +148,21 @@ def test_conditions_are_checked_too(folder):
     save_conditions(side, {"a.png": {"time": (0.5, 0.1, 0.1)}})
     with pytest.raises(InputError, match="sum to 1"):
         diagnose(folder, GOOD, conditions=side)
+
+
+def test_conditions_may_have_axes_of_their_own(folder):
+    axes = {"time": ("at noon", "at midnight")}
+    content = {"axes": {"time": list(axes["time"])}, "images": {"a.png": {"time": [0, 1]}}}
+    (folder / "conditions.json").write_text(json.dumps(content), encoding="utf-8")
+    told = {"classes": CLASSES, "conditions": folder / "conditions.json"}
+    assert diagnose(folder, GOOD, **told, axes=axes)
+    with pytest.raises(InputError, match="axis 'time' has the phrases"):
+        diagnose(folder, GOOD, **told)
+
+
+def test_a_part_of_the_classes_may_be_learned_in_the_order_of_the_labels(folder):
+    assert diagnose(folder, GOOD, classes=("bus",), part=True)
+    with pytest.raises(InputError, match="'car' in `categories` is not among those expected"):
+        diagnose(folder, GOOD, classes=("bus",))
+    with pytest.raises(InputError, match="number 0 is 'car', expected 'bus'"):
+        diagnose(folder, GOOD, classes=("bus", "car"), part=True)

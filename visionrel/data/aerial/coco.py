@@ -3,7 +3,8 @@
 Category ids are 1, 2, ... in the order of the class names. What a detector must neither find nor
 avoid has `iscrowd=1`, which MMDetection passes to its assigners as an ignored box and pycocotools
 leaves out of the score. Neither knows an ignored box without a class, and MMDetection skips
-annotations of unknown categories; a region to ignore is therefore written once per class.
+annotations of unknown categories; a region to ignore is therefore written once per class. Detectors
+of the DETR family have no assigner that heeds it.
 """
 
 from __future__ import annotations

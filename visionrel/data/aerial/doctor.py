@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from visionrel.artifacts import load_json
-from visionrel.data.aerial.conditions import load_conditions
+from visionrel.data.aerial.conditions import AXES, load_conditions
 from visionrel.data.exemplars import EXTENSIONS, open_picture
 from visionrel.errors import InputError
 
@@ -64,6 +64,8 @@ def check_labels(
     images: Path,
     classes: Sequence[str] | None = None,
     conditions: Path | None = None,
+    axes: Mapping[str, Sequence[str]] = AXES,
+    part: bool = False,
 ) -> LabelReport:
     """Read labels and every picture they name.
 
@@ -73,6 +75,8 @@ def check_labels(
         classes: names that the categories must have, in this order; MMDetection numbers classes
             by the order of the json, whatever the order in its configuration.
         conditions: side file of scene conditions to check with them.
+        axes: what the conditions may say.
+        part: `classes` may be a part of the categories, as a detector may learn some of them.
 
     Raises:
         InputError: With everything that would stop or spoil a training, all kinds at once.
@@ -80,13 +84,13 @@ def check_labels(
     content, problems = _load(labels), _Problems()
     if not Path(images).is_dir():
         problems.add("folder", f"`images_dir` {images} is not a folder.")
-    _check_categories(content["categories"], classes, problems)
+    _check_categories(content["categories"], classes, part, problems)
     pictures = _check_pictures(content["images"], Path(images), problems)
     _check_annotations(content, pictures, problems)
     told = None
     if conditions is not None:
         try:
-            told = load_conditions(conditions)
+            told = load_conditions(conditions, axes)
         except InputError as error:
             for text in error.problems:
                 problems.add("conditions", text)
@@ -128,7 +132,7 @@ def _check_ids(entries: Sequence[_Entry], what: str, problems: _Problems) -> Non
 
 
 def _check_categories(
-    categories: Sequence[_Entry], classes: Sequence[str] | None, problems: _Problems
+    categories: Sequence[_Entry], classes: Sequence[str] | None, part: bool, problems: _Problems
 ) -> None:
     _check_ids(categories, "categories", problems)
     for entry in categories:
@@ -138,6 +142,8 @@ def _check_categories(
     for name, count in Counter(names).items():
         if count > 1:
             problems.add("classes", f"Class {name!r} stands {count} times in `categories`.")
+    if part and classes is not None:
+        names = [name for name in names if name in classes]
     if classes is None or names == list(classes):
         return
     missing, extra = set(classes) - set(names), set(names) - set(classes)

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from visionrel.data.aerial.coco import Box, Conversion, LabelledPicture, clip_box
+from visionrel.data.exemplars import large_pictures
 from visionrel.errors import InputError
 
 
@@ -109,7 +110,7 @@ def warn_unlabelled(
 def read_size(path: Path, findings: Findings) -> Size | None:
     """Return width and height from the header of a picture, None if it cannot be read."""
     try:
-        with Image.open(path) as picture:
+        with large_pictures(), Image.open(path) as picture:
             return picture.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         findings.problems.append(f"{path.name}: the picture cannot be read ({error}); replace it.")
