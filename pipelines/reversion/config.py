@@ -3,7 +3,9 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import arg
 
 from visionrel.errors import InputError
 from visionrel.training.config import TrainingConfig
@@ -138,7 +140,7 @@ SMALL_BASE_GUIDANCE = 3.0
 class GenerateConfig:
     """Draw pictures with learned relations."""
 
-    prompts: tuple[str, ...]
+    prompts: Annotated[tuple[str, ...], arg(aliases=("--prompt",))]
     """Prompts with {} or <R> where the relation belongs, such as "cat {} stone"."""
     relations: tuple[str, ...] = ()
     """Learned embeddings (a file, or a folder of `train`); `<on>=FILE` gives one another name."""

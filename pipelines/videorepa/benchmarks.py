@@ -90,7 +90,10 @@ def summarise(
 
 
 def to_markdown(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """A table of SA / PC / Joint: one row per model, one column per category."""
+    """A table of SA / PC / Joint: one row per model, one column per category.
+
+    It says that the numbers are those of the benchmark's judge model.
+    """
     categories = sorted({c for found in results.values() for c in found} - {OVERALL})
     columns = [*categories, OVERALL]
     lines = ["| model | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
@@ -102,7 +105,11 @@ def to_markdown(results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str
             for name in columns
         ]
         lines.append(f"| {model} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    note = (
+        "Semantics / physics / both, per cent of clips, as the benchmark's own judge model says; "
+        "this project does not ship it and has not run it."
+    )
+    return "\n".join([*lines, "", note])
 
 
 def _percentages(found: list[tuple[bool, bool]]) -> dict[str, float]:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import arg
 
 from visionrel.errors import InputError
 from visionrel.training.config import TrainingConfig
@@ -144,7 +146,7 @@ def _frame_problems(frames: int | None, step: int) -> list[str]:
 class GenerateConfig:
     """Draw clips with a tuned CogVideoX, or with the base alone."""
 
-    prompts: tuple[str, ...]
+    prompts: Annotated[tuple[str, ...], arg(aliases=("--prompt",))]
     """Prompts, such as "a ball drops and bounces"."""
     tuned: Path | None = None
     """Output of `train videorepa`; the base alone when not given."""
@@ -163,7 +165,7 @@ class GenerateConfig:
     guidance_scale: float = 6.0
     """Strength of the prompt; 1 switches guidance off."""
     use_dynamic_cfg: bool = True
-    """Let the strength of the prompt rise over the steps, as the authors do."""
+    """Vary the strength of the prompt over the steps by Diffusers' formula, as the authors do."""
     negative_prompt: str = ""
     """What the clips should not show."""
     num_frames: int | None = None

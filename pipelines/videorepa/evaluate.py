@@ -55,8 +55,12 @@ def evaluate(config: EvaluateConfig) -> Report:
     choose_variants(config.variants)
     teacher = find_teacher(config.teacher)
     studio = Studio(config.base, config.device, config.num_inference_steps, config.guidance_scale)
-    report = _probe(config, studio, teacher) if config.probe else _Evaluation(config, studio).run()
-    report.save(config.output_dir)
+    if config.probe:
+        report = _probe(config, studio, teacher)
+        report.save(config.output_dir / "probe-report")
+    else:
+        report = _Evaluation(config, studio).run()
+        report.save(config.output_dir)
     if config.docs_dir is not None:
         report.publish(config.docs_dir)
     return report

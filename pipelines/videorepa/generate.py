@@ -14,6 +14,7 @@ import torch
 from visionrel.artifacts import sha256_of
 from visionrel.bases import Base
 from visionrel.devices import choose_device
+from visionrel.errors import InputError
 from visionrel.pipelines.videorepa.config import GenerateConfig
 from visionrel.pipelines.videorepa.pipeline import (
     LORA_NAME,
@@ -21,6 +22,7 @@ from visionrel.pipelines.videorepa.pipeline import (
     VideoREPAPipeline,
     load_video_components,
     resolve_video_base,
+    size_problems,
 )
 from visionrel.records import Record, save_clip
 
@@ -63,6 +65,8 @@ def load_pipeline(config: GenerateConfig, base: Base) -> VideoREPAPipeline:
     pipeline = load_video_components(base, device, _DTYPES[config.precision])
     if config.tuned is not None:
         pipeline.load_tuned(config.tuned)
+    if problems := size_problems(pipeline, config.height, config.width):
+        raise InputError(problems)
     pipeline.set_progress_bar_config(desc="generating", leave=False, disable=None)
     pipeline.vae.enable_slicing()
     own = pipeline.transformer.config.sample_height * pipeline.vae_scale_factor_spatial

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import torch
@@ -102,3 +103,16 @@ def load_video_components(
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
+
+
+def size_problems(
+    components: CogVideoXPipeline, height: int | None, width: int | None
+) -> list[str]:
+    """What is wrong with a size in pixels: whole patches and Diffusers' blocks of 8 must fit."""
+    patch = components.vae_scale_factor_spatial * components.transformer.config.patch_size
+    step = math.lcm(patch, 8)
+    return [
+        f"`{name}` must be a multiple of {step} for this base, got {size}."
+        for name, size in (("height", height), ("width", width))
+        if size is not None and size % step
+    ]

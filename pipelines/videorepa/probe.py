@@ -71,7 +71,9 @@ def draw_questions(count: int, seed: Sequence[int], side: int, frames: int) -> Q
         clip[frames // 2 + 1 :] = clip[frames // 2]
         clips.append(torch.from_numpy(clip).permute(0, 3, 1, 2).float() / 127.5 - 1)
         touches.append(int(answer))
-    return Questions(torch.stack(clips), torch.tensor(touches))
+    # The last clips drawn are all of the rarer answer; what is fitted and tested are halves.
+    order = torch.from_numpy(rng.permutation(len(clips)))
+    return Questions(torch.stack(clips)[order], torch.tensor(touches)[order])
 
 
 def will_touch(scene: MotionScene, frames: int) -> bool | None:

@@ -104,15 +104,21 @@ class TubeletTeacher(Teacher):
         return found
 
     def prepare(self, frames: Tensor) -> Tensor:
-        """Drops frame 0, shrinks, and cuts off what fills no whole patch."""
+        """Drops frame 0, cuts off what fills no tubelet, and shrinks to whole patches.
+
+        Where no whole patches come out, the picture is fitted to them and not cut: the student's
+        tokens are those of the whole picture.
+        """
         config = self.model.config
-        small = shrink_frames(frames[:, 1:], shrink_of(frames.shape[-2]))
-        steps = (config.tubelet_size, config.patch_size, config.patch_size)
-        time, height, width = (
-            size // step * step
-            for size, step in zip(small.shape[1:2] + small.shape[3:], steps, strict=True)
-        )
-        return small[:, :time, :, :height, :width]
+        time = (frames.shape[1] - 1) // config.tubelet_size * config.tubelet_size
+        height, width = frames.shape[-2:]
+        shrink, patch = shrink_of(height), config.patch_size
+        frames = frames[:, 1 : 1 + time]
+        if height % (shrink * patch) == 0 and width % (shrink * patch) == 0:
+            return shrink_frames(frames, shrink)
+        size = [side // shrink // patch * patch for side in (height, width)]
+        flat = F.interpolate(frames.flatten(0, 1), size=size, mode="bicubic")
+        return flat.unflatten(0, frames.shape[:2])
 
 
 class VideoMAETeacher(TubeletTeacher):

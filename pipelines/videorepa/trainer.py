@@ -31,6 +31,7 @@ from visionrel.pipelines.videorepa.pipeline import (
     WEIGHTS_NAME,
     load_video_components,
     resolve_video_base,
+    size_problems,
 )
 from visionrel.pipelines.videorepa.student import (
     HIDDEN_WIDTH,
@@ -194,10 +195,11 @@ class VideoREPATask(Task):
             problems.append("`proj_coeff` is above 0 and there is no teacher; give `teacher`.")
         if encoder is not None and encoder.sees_first_frame and self.config.alignment != "tokens":
             problems.append("A teacher of single frames needs `alignment` tokens.")
-        step = components.vae_scale_factor_spatial * components.transformer.config.patch_size
-        for name in ("height", "width"):
-            if (size := getattr(self.config, name)) % step:
-                problems.append(f"`{name}` must be a multiple of {step} for this base, got {size}.")
+        if self.config.validation_steps is not None:
+            problems.append(
+                "`validation_steps` draws nothing here; generate from the checkpoints instead."
+            )
+        problems += size_problems(components, self.config.height, self.config.width)
         if problems:
             raise InputError(problems)
 

@@ -40,7 +40,11 @@ def videomae_v2_model(state: Mapping[str, Tensor], config: VideoMAEConfig) -> Vi
 
 
 def rename_videomae_v2(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Gives the tensors of VideoMAEv2's checkpoint the names they have in Transformers."""
+    """Gives the tensors of VideoMAEv2's checkpoint the names they have in Transformers.
+
+    A checkpoint that keeps them under one key, `module` or `model`, is unwrapped.
+    """
+    state = next((state[key] for key in ("module", "model") if key in state), state)
     renamed = {}
     for name, tensor in state.items():
         name = re.sub(r"^(module|encoder)\.", "", name)

@@ -30,7 +30,7 @@ def test_train_generate_replay(run, train_words):
     saved = json.loads(Path("run/config.json").read_text())
     assert isinstance(saved["seed"], int)
 
-    words = ("generate", "reversion", "--prompts", "cat {} stone", "--relations", "run")
+    words = ("generate", "reversion", "--prompt", "cat {} stone", "--relations", "run")
     words += ("--base", str(toy_folder()), "--num_inference_steps", "2", "--num_images", "2")
     code, out, err = run(*words)
     assert code == 0 and err.count("seed") == 1

@@ -10,7 +10,7 @@ from visionrel.data import read_pixels
 def test_a_clip_comes_back_bit_for_bit(run):
     flags = ("--num_inference_steps", "1", "--num_videos", "2", "--device", "cpu", "--seed", "5")
     _, out, _ = run(
-        *("generate", "videorepa", "--prompts", "a ball drops", "--base", str(toy_base_folder())),
+        *("generate", "videorepa", "--prompt", "a ball drops", "--base", str(toy_base_folder())),
         *flags,
     )
     clip = Path(out.splitlines()[1])

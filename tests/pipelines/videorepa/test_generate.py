@@ -100,6 +100,16 @@ def test_bad_settings(tmp_path, changes, message):
         make_config(tmp_path, **changes)
 
 
+def test_a_size_that_holds_no_whole_patches_is_refused_before_anything_is_drawn(tmp_path):
+    with pytest.raises(InputError) as caught:
+        generate(make_config(tmp_path, height=20, width=28))
+    assert caught.value.problems == [
+        "`height` must be a multiple of 8 for this base, got 20.",
+        "`width` must be a multiple of 8 for this base, got 28.",
+    ]
+    assert not (tmp_path / "clips").exists()
+
+
 def test_other_pipelines_are_refused(tmp_path):
     (tmp_path / "model_index.json").write_text('{"unet": ["diffusers", "UNet2DConditionModel"]}')
     with pytest.raises(InputError, match="CogVideoXTransformer3DModel is needed"):

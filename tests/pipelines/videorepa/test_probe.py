@@ -11,6 +11,8 @@ from visionrel.worlds.motion import sample_motion
 def test_questions_are_balanced_and_hold_still():
     found = draw_questions(6, (0,), SIZE, FRAMES)
     assert found.clips.shape == (6, FRAMES, 3, SIZE, SIZE) and found.touches.sum() == 3
+    halves = draw_questions(40, (0,), SIZE, FRAMES).touches.view(2, 20).sum(1)
+    assert (halves - 10).abs().max() <= 4
     middle = FRAMES // 2
     assert (found.clips[:, middle:] == found.clips[:, middle : middle + 1]).all()
     assert (found.clips[:, 0] != found.clips[:, middle]).flatten(1).any(1).all()
@@ -37,6 +39,8 @@ def test_the_probe_is_measured_once_and_reported(tmp_path):
     config = make_config(tmp_path, probe=True, probe_clips=8, docs_dir=tmp_path / "docs")
     report = evaluate(config)
     assert [row[0].split()[0] for row in report.tables[0].rows] == ["teacher", "base", "pixels,"]
+    assert [path.name for path in tmp_path.rglob("report.md")] == ["report.md"]
+    assert next(tmp_path.rglob("report.md")).parent.name == "probe-report"
     assert "begin videorepa-probe" in (tmp_path / "docs" / "results.md").read_text()
     assert (config.output_dir / "probe" / "contacts.json").is_file()
     assert evaluate(config).to_dict() == report.to_dict()

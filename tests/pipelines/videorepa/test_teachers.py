@@ -64,6 +64,17 @@ def test_frame_zero_is_not_seen():
     assert not torch.equal(teacher(clip), teacher(changed))
 
 
+def test_no_part_of_a_picture_is_cut_off():
+    """The student's tokens are those of the whole picture, so the teacher must see all of it."""
+    teacher = make_toy_videomae()
+    clip = make_clip()[None, ..., :20, :20]
+    seen = teacher.prepare(clip)
+    assert seen.shape[-2:] == (16, 16)
+    corner = clip.clone()
+    corner[..., 18:, 18:] = 1 - corner[..., 18:, 18:]
+    assert not torch.equal(teacher.prepare(corner), seen)
+
+
 # --- VideoMAE -------------------------------------------------------------------------------------
 
 
@@ -175,8 +186,11 @@ def test_checkpoint_of_the_authors(prefix):
     for parameter in original.parameters():
         torch.nn.init.normal_(parameter)
     loaded = videomae_v2_model(authors_layout(original, prefix), videomae_config())
+    wrapped = {"module": authors_layout(original, ""), "epoch": 90}
+    again = videomae_v2_model(wrapped, videomae_config())
     for name, value in original.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value), name
+        assert torch.equal(again.state_dict()[name], value), name
 
 
 def test_checkpoint_of_another_size_is_refused():

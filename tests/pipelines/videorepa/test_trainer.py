@@ -128,6 +128,7 @@ def test_bad_settings(tmp_path, changes, message):
     [
         ({"align_layer": 5}, r"`align_layer` must lie in \[1, 4\]"),
         ({"height": 36}, "`height` must be a multiple of 8 for this base, got 36"),
+        ({"validation_steps": 5}, "`validation_steps` draws nothing here; generate from"),
     ],
 )
 def test_settings_that_do_not_fit_the_base(tmp_path, changes, message):
