@@ -47,7 +47,7 @@ from visionrel.pipelines.videorepa.teachers import (
     load_teacher,
     teacher_digest,
 )
-from visionrel.training import SampleRandom, Task, TrainingResult, weight_dtype
+from visionrel.training import SampleRandom, Task, TrainingResult, settle_seed, weight_dtype
 from visionrel.training import train as run_training
 
 
@@ -68,6 +68,8 @@ def train(
     """
     base = resolve_video_base(config.base, config.revision)
     found = find_teacher(config.teacher) if config.proj_coeff else None
+    # Before the long pass over the clips: the head and a LoRA are drawn from it.
+    config = settle_seed(config)
     task = _make_task(config, base, found)
     return run_training(task, task.config, on_step=on_step)
 

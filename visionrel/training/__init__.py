@@ -12,7 +12,7 @@ from visionrel.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from visionrel.training.launching import weight_dtype
-    from visionrel.training.loop import TrainingResult, train
+    from visionrel.training.loop import TrainingResult, settle_seed, train
     from visionrel.training.stopping import Interrupted, StopTraining, TrainingError
     from visionrel.training.task import SampleRandom, Task
 
@@ -24,6 +24,7 @@ _HOMES = {
     "Task": "task",
     "TrainingError": "stopping",
     "TrainingResult": "loop",
+    "settle_seed": "loop",
     "train": "loop",
     "weight_dtype": "launching",
 }
@@ -36,6 +37,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingError",
     "TrainingResult",
+    "settle_seed",
     "train",
     "weight_dtype",
 ]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, send_to_device
 from torch import Tensor
 
@@ -83,6 +84,23 @@ def train(
     return _Trainer(task, config, on_step).run()
 
 
+def settle_seed(config: TrainingConfig) -> TrainingConfig:
+    """Draws the seed of a new run that was given none, the same in all processes.
+
+    For tasks that draw weights before `train` sees them. A run that goes on keeps its own seed.
+
+    Raises:
+        InputError: If the checkpoint to go on from is missing, or a new run would overwrite an old
+            one.
+    """
+    if find_checkpoint(config) is not None or config.seed is not None:
+        return config
+    PartialState(cpu=config.device == "cpu")
+    seeds = [secrets.randbelow(2**31)]
+    broadcast_object_list(seeds)
+    return dataclasses.replace(config, seed=seeds[0])
+
+
 class _Trainer:
     """One run; `run` is its table of contents."""
 
@@ -123,15 +141,13 @@ class _Trainer:
         """Finds the checkpoint to go on from and agrees on the seed."""
         self.checkpoint = find_checkpoint(config)
         self.saved: tuple[dict[str, Tensor], dict[str, Any]] | None = None
-        seed = config.seed
+        config = settle_seed(config)
         if self.checkpoint is not None:
             self.saved = load_checkpoint(self.checkpoint)
             check_same_run(self.checkpoint, self.saved[1], config, self.run_shape)
-            seed = self.saved[1]["config"]["seed"]
-        seeds = [secrets.randbelow(2**31) if seed is None else seed]
-        broadcast_object_list(seeds)
-        logger.info("seed %d", seeds[0])
-        return dataclasses.replace(config, seed=seeds[0])
+            config = dataclasses.replace(config, seed=self.saved[1]["config"]["seed"])
+        logger.info("seed %d", config.seed)
+        return config
 
     def _prepare(self, task: Task) -> None:
         config = self.config

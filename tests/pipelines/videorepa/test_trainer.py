@@ -21,7 +21,7 @@ from tests.pipelines.videorepa.toys import (
     toy_base_folder,
     toy_teacher_folder,
 )
-from visionrel.artifacts import load_tensors
+from visionrel.artifacts import load_json, load_tensors
 from visionrel.bases import Base
 from visionrel.data.clips import write_mp4
 from visionrel.errors import InputError
@@ -379,6 +379,29 @@ def test_the_command_trains_on_files(tmp_path, tuning):
     result = run_command(config)
     assert result.steps == 1 and {"diffusion", "relations"} <= result.metrics.keys()
     assert (tmp_path / "out" / HEADS_NAME).is_file()
+
+
+def test_a_drawn_seed_repeats_the_run(tmp_path):
+    """Head and LoRA are drawn before the loop, from the seed that the run stores."""
+    write_clips(tmp_path / "clips")
+    known = {"base": str(toy_base_folder()), "teacher": str(toy_teacher_folder())}
+    known |= {"tuning": "lora", "max_train_steps": 1}
+    first = run_command(make_config(tmp_path, **known, seed=None))
+    seed = load_json(tmp_path / "out" / "config.json")["seed"]
+    again = run_command(make_config(tmp_path, **known, seed=seed, output_dir=tmp_path / "again"))
+    assert again.metrics["diffusion"] == first.metrics["diffusion"]
+    assert again.metrics["relations"] == first.metrics["relations"]
+    heads = [load_tensors(tmp_path / name / HEADS_NAME)[0] for name in ("out", "again")]
+    assert all(torch.equal(value, heads[1][name]) for name, value in heads[0].items())
+
+
+def test_an_occupied_folder_is_told_before_the_clips_are_encoded(tmp_path, monkeypatch):
+    write_clips(tmp_path / "clips")
+    known = {"base": str(toy_base_folder()), "teacher": str(toy_teacher_folder())}
+    run_command(make_config(tmp_path, **known, max_train_steps=1))
+    monkeypatch.setattr(trainer, "load_video_components", None)
+    with pytest.raises(InputError, match="already holds"):
+        run_command(make_config(tmp_path, **known, max_train_steps=1))
 
 
 def test_only_what_is_trained_stays_in_memory(tmp_path, monkeypatch):
