@@ -1,5 +1,6 @@
 """The recipes of the embedded models run from end to end, in few steps."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,12 @@ from visionrel.weights.recipes.scenes_stages.phrases import (
 )
 from visionrel.weights.recipes.scenes_stages.text import describe_scene
 from visionrel.weights.recipes.scenes_stages.tokenizer import MAX_LENGTH, build_tokenizer, tokenize
-from visionrel.weights.recipes.scenes_stages.unet import compare_turns, make_scheduler, share_cells
+from visionrel.weights.recipes.scenes_stages.unet import (
+    compare_order,
+    compare_turns,
+    make_scheduler,
+    share_cells,
+)
 from visionrel.weights.shipping import ship_model
 from visionrel.weights_manifest import load_manifest, weights_folder
 from visionrel.worlds.scenes import RELATIONS, sample_scene, vocabulary
@@ -83,6 +89,18 @@ def test_turns_count_where_their_object_is():
     # The first is read as (0, 0), an error of 1 over all of a cell; the second is right.
     assert compare_turns(read, turns, shares) == pytest.approx(1 / 1.5)
     assert compare_turns(read, turns, torch.zeros_like(shares)) == 0
+
+
+def test_order_counts_where_an_object_is_hidden():
+    hidden = torch.zeros((1, 3, 4, 4), dtype=torch.uint8)
+    hidden[0, 0, 1, 2], hidden[0, 1, 3, 3] = 255, 51
+    read = torch.zeros(1, 1, 4, 4)
+    assert compare_order(read, hidden) == pytest.approx(math.log(2))
+    # The first lies under another in one cell and over the second in the other.
+    read[0, 0, 1, 2], read[0, 0, 3, 3] = -20.0, 20.0
+    assert compare_order(read, hidden) < 1e-6
+    assert compare_order(-read, hidden) == pytest.approx(20.0)
+    assert compare_order(read, torch.zeros_like(hidden)) == 0
 
 
 def test_the_noise_schedule_of_the_base_ends_in_noise_alone():

@@ -140,14 +140,16 @@ def test_a_picture_shows_who_is_in_front_where_a_relation_needs_it(name):
 
 def test_coverage_counts_only_what_is_seen():
     scene = draw_many(ALL["inside"], 1)[0]
-    both = render_coverage(scene, 8)
-    assert both.shape == (2, 8, 8)
+    both, hidden = render_coverage(scene, 8)
+    assert both.shape == hidden.shape == (2, 8, 8)
     assert both.min() >= 0 and both.sum(0).max() <= 1 + 1e-6
-    alone = render_coverage(replace(scene, objects=scene.objects[1:]), 8)[0]
-    np.testing.assert_array_equal(
-        both[0], render_coverage(replace(scene, objects=scene.objects[:1]), 8)[0]
+    first, second = (
+        render_coverage(replace(scene, objects=(item,)), 8)[0][0] for item in scene.objects
     )
-    assert both[1].sum() < 0.95 * alone.sum()
+    np.testing.assert_array_equal(both[0], first)
+    assert both[1].sum() < 0.95 * second.sum()
+    assert hidden[0].max() == 0
+    np.testing.assert_allclose(both[1] + hidden[1], second, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -56,20 +56,22 @@ def render(scene: Scene, side: int = PICTURE_SIDE) -> Image.Image:
     return canvas.reduce(_SUPERSAMPLE)
 
 
-def render_coverage(scene: Scene, side: int) -> np.ndarray:
-    """Return what share of each cell an object covers, `(objects, side, side)` in [0, 1].
+def render_coverage(scene: Scene, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what share of each cell an object covers in sight, and what of it others hide.
 
-    What a nearer object hides does not count. Objects keep the order of the scene.
+    Returns:
+        Two arrays `(objects, side, side)` in [0, 1]; objects keep the order of the scene.
     """
-    visible = np.zeros((len(scene.objects), side, side), np.float32)
+    covered = np.zeros((len(scene.objects), side, side), np.float32)
+    visible = np.zeros_like(covered)
     for index, item in sorted(enumerate(scene.objects), key=lambda pair: -pair[1].depth):
         fine = Image.new("L", (PICTURE_SIDE, PICTURE_SIDE))
         sprite, corner = _place(item, PICTURE_SIDE)
         fine.paste(sprite.getchannel("A"), corner)
-        covered = np.asarray(fine.resize((side, side), Image.Resampling.BOX)) / 255
-        visible *= 1 - covered
-        visible[index] = covered
-    return visible
+        covered[index] = np.asarray(fine.resize((side, side), Image.Resampling.BOX)) / 255
+        visible *= 1 - covered[index]
+        visible[index] = covered[index]
+    return visible, covered - visible
 
 
 def _paste(canvas: Image.Image, item: SceneObject) -> None:

@@ -18,7 +18,7 @@ from visionrel.worlds.scenes import OBJECTS, Scene, render, render_coverage
 
 
 SHARD = 5_000
-FORM = "phrases"
+FORM = "hidden"
 """Part of a shard's name: one that was written in an earlier form is made anew."""
 GRID_SIDE = 8
 MOST_OBJECTS = 3
@@ -33,8 +33,9 @@ class CachedLatents:
         latents: means of the autoencoder's latents, unscaled, `(N, C, h, w)` float16.
         input_ids: tokens of the captions, `(N, L)`.
         nouns: index of each object in `OBJECTS`, -1 where a scene has fewer, `(N, 3)` int8.
-        coverage: what each object covers of an 8 x 8 grid, 255 is all of a cell, `(N, 3, 8, 8)`
-            uint8.
+        coverage: what each object covers in sight of an 8 x 8 grid, 255 is all of a cell,
+            `(N, 3, 8, 8)` uint8.
+        hidden: what others hide of each object there, of the same shape.
         turns: cosine and sine of each object's rotation, 0 where a scene has fewer, `(N, 3, 2)`
             float16.
     """
@@ -43,6 +44,7 @@ class CachedLatents:
     input_ids: Tensor
     nouns: Tensor
     coverage: Tensor
+    hidden: Tensor
     turns: Tensor
 
     def scaling_factor(self) -> float:
@@ -94,7 +96,7 @@ def _encode_shard(
         pixels = torch.from_numpy(np.stack([np.asarray(render(scene)) for scene, _ in drawn]))
         pixels = pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
         latents.append(vae.encode(pixels).latent_dist.mean.half())
-    nouns, coverage, turns = (
+    nouns, coverage, hidden, turns = (
         torch.from_numpy(np.stack(part)) for part in zip(*layouts, strict=True)
     )
     return {
@@ -102,17 +104,18 @@ def _encode_shard(
         "input_ids": tokenize(tokenizer, captions),
         "nouns": nouns,
         "coverage": coverage,
+        "hidden": hidden,
         "turns": turns,
     }
 
 
-def _describe_layout(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _describe_layout(scene: Scene) -> tuple[np.ndarray, ...]:
     nouns = np.full(MOST_OBJECTS, -1, np.int8)
-    coverage = np.zeros((MOST_OBJECTS, GRID_SIDE, GRID_SIDE), np.uint8)
+    areas = np.zeros((2, MOST_OBJECTS, GRID_SIDE, GRID_SIDE), np.uint8)
     count = len(scene.objects)
     nouns[:count] = [OBJECTS.index(item.name) for item in scene.objects]
-    coverage[:count] = (255 * render_coverage(scene, GRID_SIDE)).round()
+    areas[:, :count] = (255 * np.stack(render_coverage(scene, GRID_SIDE))).round()
     turns = np.zeros((MOST_OBJECTS, 2), np.float16)
     angles = np.radians([item.rotation for item in scene.objects])
     turns[:count] = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    return nouns, coverage, turns
+    return nouns, *areas, turns

@@ -9,6 +9,7 @@ are not part of the finished base.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -27,8 +28,11 @@ from visionrel.worlds.scenes import (
 )
 
 
+UPRIGHT = replace(PLAIN, flipped=0.0)
+"""As most prompts ask for. Mirrored sprites are drawn where the caption tells: a base that sees
+both at random blends them."""
 PLAIN_SHARE = 0.5
-"""Share of scenes with upright sprites in their own colours, as most prompts ask for."""
+"""Share of scenes in that style."""
 COMPOUND_SHARE = 0.35
 """Share of scenes whose relation takes several words."""
 ONE_TOKEN_SHARE = 0.8
@@ -45,7 +49,7 @@ _CLOSE = [
 
 def draw_scene(rng: np.random.Generator) -> tuple[Scene, str]:
     """Draw a scene with its caption; a compound relation is one token in most captions."""
-    style = PLAIN if rng.random() < PLAIN_SHARE else DENSE
+    style = UPRIGHT if rng.random() < PLAIN_SHARE else DENSE
     kind = rng.random()
     if kind < COMPOUND_SHARE:
         phrases = list(compounds())

@@ -20,13 +20,13 @@ from visionrel.worlds.scenes import OBJECTS
 
 
 CAPTION_DROPOUT = 0.08
-TIMESTEP_CENTRE, TIMESTEP_SPREAD = -0.2, 1.2
-"""Timesteps are `T sigmoid(n)`, n normal: half of them below 450. Signal and noise are about equal
-at 380, where sprites get their details; words decide the layout above."""
+TIMESTEP_CENTRE, TIMESTEP_SPREAD = 0.2, 1.0
+"""Timesteps are `T sigmoid(n)`, n normal: half of them above 550. Signal and noise are about equal
+at 380, where sprites get their details; words decide layout, turns and order above."""
 BETA_END = 0.025
 """Twice Stable Diffusion's. Twelve channels show a layout through noise that hides a picture of
 four: with 0.012 it is plain at t < 850 and still leaks at T, so words were hardly ever needed."""
-LAYOUT_WEIGHT, TURN_WEIGHT = 0.1, 0.3
+LAYOUT_WEIGHT, TURN_WEIGHT, ORDER_WEIGHT = 0.2, 1.0, 0.5
 
 
 def make_unet(latent_channels: int, side: int) -> UNet2DConditionModel:
@@ -61,12 +61,12 @@ def make_scheduler() -> DDPMScheduler:
 class DenoisingTask(Task):
     """Denoise cached latents under their captions, and know which object covers which cell.
 
-    Three further losses look at what linear heads read from the decoder's 8 x 8 features: which
+    Four further losses look at what linear heads read from the decoder's 8 x 8 features: which
     nouns and which roles (first, second or third object of the caption) share each cell (cross
-    entropy), and how the objects there are turned (squared error of cosine and sine). Which role
-    stands where, and leans where, is what a relation says, whatever the nouns. They tie words to
-    places at every noise level, where the squared error of the velocity is mostly noise. The heads
-    are not kept.
+    entropy), how the objects there are turned (squared error of cosine and sine), and whether the
+    first covers the others or is covered (cross entropy). Which role stands where, leans where and
+    covers which is what a relation says, whatever the nouns. They tie words to places at every
+    noise level, where the squared error of the velocity is mostly noise. The heads are not kept.
 
     The text encoder stays as the reading stage left it. Trained along, it forgot relations (the
     share of the vertical offset's variance that its last token explains fell from 0.8 to 0.3).
@@ -91,8 +91,9 @@ class DenoisingTask(Task):
         self.noun_head = nn.Conv2d(features, len(OBJECTS) + 1, 1)
         self.role_head = nn.Conv2d(features, 1 + MOST_OBJECTS, 1)
         self.turn_head = nn.Conv2d(features, 2 * MOST_OBJECTS, 1)
+        self.order_head = nn.Conv2d(features, 1, 1)
         # From random heads the first gradients would spoil a U-Net that is already trained.
-        for head in (self.noun_head, self.role_head, self.turn_head):
+        for head in (self.noun_head, self.role_head, self.turn_head, self.order_head):
             nn.init.zeros_(head.weight)
 
     def sample(self, item: int, random: SampleRandom) -> dict[str, Tensor]:
@@ -106,6 +107,7 @@ class DenoisingTask(Task):
             "input_ids": self.empty_ids if dropped else self.cache.input_ids[item],
             "nouns": self.cache.nouns[item],
             "coverage": self.cache.coverage[item],
+            "hidden": self.cache.hidden[item],
             "turns": self.cache.turns[item].float(),
             "noise": torch.randn(latents.shape, generator=random.torch),
             "timesteps": (level.sigmoid() * steps).long().clamp(max=steps - 1),
@@ -126,9 +128,14 @@ class DenoisingTask(Task):
         noun_loss = F.cross_entropy(self.noun_head(kept[0]).float(), nouns)
         role_loss = F.cross_entropy(self.role_head(kept[0]).float(), roles)
         turn_loss = compare_turns(self.turn_head(kept[0]).float(), batch["turns"], roles[:, 1:])
-        layout = LAYOUT_WEIGHT * (noun_loss + role_loss) + TURN_WEIGHT * turn_loss
-        terms = {"velocity": velocity, "nouns": noun_loss, "roles": role_loss, "turns": turn_loss}
-        return {"loss": velocity + layout, **terms}
+        order_loss = compare_order(self.order_head(kept[0]).float(), batch["hidden"])
+        layout = (
+            LAYOUT_WEIGHT * (noun_loss + role_loss)
+            + TURN_WEIGHT * turn_loss
+            + ORDER_WEIGHT * order_loss
+        )
+        terms = {"nouns": noun_loss, "roles": role_loss, "turns": turn_loss, "order": order_loss}
+        return {"loss": velocity + layout, "velocity": velocity, **terms}
 
     def save(self, folder: Path, weights: Mapping[str, Tensor], step: int) -> None:
         """Write the U-Net as a Diffusers folder, float16."""
@@ -149,6 +156,22 @@ def compare_turns(read: Tensor, turns: Tensor, shares: Tensor) -> Tensor:
     error = read.unflatten(1, (-1, 2)) - turns[..., None, None]
     weighted = shares * error.square().sum(2)
     return weighted.sum() / shares.sum().clamp(min=1e-6)
+
+
+def compare_order(read: Tensor, hidden: Tensor) -> Tensor:
+    """Cross entropy of "the first covers the others here", weighted by what is hidden of a cell.
+
+    Args:
+        read: its log-odds, `(B, 1, h, w)`.
+        hidden: share of each cell in which an object is hidden, 255 is all, `(B, roles, h, w)`
+            uint8.
+
+    Returns:
+        The mean over what is hidden; 0 where nothing is.
+    """
+    under, over = (part.float() / 255 for part in (hidden[:, :1], hidden[:, 1:].sum(1, True)))
+    weighted = under * F.softplus(read) + over * F.softplus(-read)
+    return weighted.sum() / (under + over).sum().clamp(min=1e-6)
 
 
 @contextmanager
