@@ -101,3 +101,14 @@ def _shrink(node: Any, sizes: dict[str, float]) -> None:
             node[key] = sizes[key]
         elif isinstance(value, dict | list | tuple):
             _shrink(value, sizes)
+
+
+class Step(nn.Module):
+    """One training step's loss as the output, which is what distributed training wraps."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor, samples: list[DetDataSample]) -> Tensor:
+        return total(self.model.loss(inputs, samples))

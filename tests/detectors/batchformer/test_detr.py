@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from tests.detectors.toys import TRANSFORMERS, build, total, toy_batch, toy_config
+from tests.detectors.toys import TRANSFORMERS, Step, build, total, toy_batch, toy_config
 
 
 NAMES = {
@@ -72,6 +72,15 @@ def test_training_doubles_everything_behind_the_first_insertion(name, changes, s
         assert len(noised[0][0][0]) == 2 * sum(len(sample.gt_instances) for sample in samples)
     gradients = [parameter.grad for parameter in model.encoder.bf_layers.parameters()]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("name", ["deformable-detr", "dino"])
+def test_distributed_training_finds_no_unused_parameter(process_group, name):
+    model = pair(name)[0].train()
+    step = torch.nn.parallel.DistributedDataParallel(Step(model))
+    # An unused parameter of the first step is found by the second.
+    for boxes in ([3, 3], [0, 0], [3, 3]):
+        step(*toy_batch(model, SAME_SIZE, boxes)).backward()
 
 
 @pytest.mark.parametrize("name, changes", VARIANTS)

@@ -8,7 +8,7 @@ from mmdet.models.roi_heads.bbox_heads import Shared2FCBBoxHead
 from mmdet.registry import MODELS
 from mmengine.registry import DefaultScope
 
-from tests.detectors.toys import CLASSES, build, total, toy_batch, toy_config
+from tests.detectors.toys import CLASSES, Step, build, total, toy_batch, toy_config
 from visionrel.detectors.batchformer import BatchFormerShared2FCBBoxHead
 from visionrel.errors import InputError
 
@@ -151,6 +151,14 @@ def test_whole_detectors_train_and_predict_like_the_base(name):
     for mine, theirs in zip(*found, strict=True):
         assert torch.equal(mine.pred_instances.scores, theirs.pred_instances.scores)
         assert torch.equal(mine.pred_instances.bboxes, theirs.pred_instances.bboxes)
+
+
+@pytest.mark.parametrize("name", ["faster-rcnn", "cascade-rcnn"])
+def test_distributed_training_finds_no_unused_parameter(process_group, name):
+    model = build(with_batchformer(name)).train()
+    step = torch.nn.parallel.DistributedDataParallel(Step(model))
+    for boxes in ([3, 3], [0, 0], [3, 3]):
+        step(*toy_batch(model, [(64, 64)] * 2, boxes)).backward()
 
 
 def test_stages_of_a_cascade_have_a_layer_each_or_share_one():

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from tests.detectors.toys import CLASSES, build, total, toy_batch, toy_config
+from tests.detectors.toys import CLASSES, Step, build, total, toy_batch, toy_config
 from visionrel.detectors.lango.text_bank import random_text_bank, save_text_bank
 
 
@@ -185,25 +185,6 @@ def test_losses_in_evaluation_mode():
     with torch.no_grad():
         losses = losses_of(model)
     assert "loss_rel" not in losses and "loss_scene" in losses
-
-
-class Step(torch.nn.Module):
-    """One training step's loss as the output, which is what distributed training wraps."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs, samples):
-        return total(self.model.loss(inputs, samples))
-
-
-@pytest.fixture
-def process_group(tmp_path):
-    store = f"file://{tmp_path / 'store'}"
-    torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("name", ["cascade-rcnn", "gfl"])
