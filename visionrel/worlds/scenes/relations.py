@@ -146,10 +146,23 @@ def _sample_turn(rng: np.random.Generator, turn: Turn, offset: float) -> float |
     """Draw a rotation; `offset` is x of this side minus x of the other."""
     if turn == "any":
         return None
-    angle = rng.uniform(*TURNS[turn])
     if turn in ("toward", "away"):
+        angle = rng.uniform(*TURNS[turn])
         return angle if (offset > 0) == (turn == "toward") else -angle
-    return angle if rng.random() < 0.5 else -angle
+    return sample_fall(rng, turn)
+
+
+def sample_fall(
+    rng: np.random.Generator, turn: Literal["upright", "upside_down", "lying"]
+) -> float:
+    """Draw a rotation that does not lean to the other side, degrees.
+
+    Who lies, lies to the right: with two ways to lie, both equally likely, a small model blends
+    them.
+    """
+    angle = rng.uniform(*TURNS[turn])
+    left = rng.random() < 0.5
+    return angle if left and turn != "lying" else -angle
 
 
 def _place(

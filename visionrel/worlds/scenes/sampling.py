@@ -15,6 +15,7 @@ from visionrel.worlds.scenes.relations import (
     SIZES,
     TURNS,
     Relation,
+    sample_fall,
 )
 from visionrel.worlds.scenes.scene import GROUNDS, OBJECTS, TINTS, Scene, SceneObject
 
@@ -196,10 +197,10 @@ def _free_rotation(rng: np.random.Generator, style: SceneStyle) -> tuple[float, 
     if rng.random() >= style.turned:
         return rng.uniform(-8, 8), None
     kind = ("toward", "toward", "upside_down", "lying")[rng.integers(4)]
-    angle = rng.uniform(*TURNS[kind]) * (1 if rng.random() < 0.5 else -1)
     if kind == "toward":
+        angle = rng.uniform(*TURNS[kind]) * (1 if rng.random() < 0.5 else -1)
         return angle, "tilted left" if angle > 0 else "tilted right"
-    return angle, kind.replace("_", " ")
+    return sample_fall(rng, kind), kind.replace("_", " ")
 
 
 def _finish(

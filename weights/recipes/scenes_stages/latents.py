@@ -18,7 +18,7 @@ from visionrel.worlds.scenes import OBJECTS, Scene, render, render_coverage
 
 
 SHARD = 5_000
-FORM = "hidden"
+FORM = "turned"
 """Part of a shard's name: one that was written in an earlier form is made anew."""
 GRID_SIDE = 8
 MOST_OBJECTS = 3

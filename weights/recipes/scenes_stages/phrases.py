@@ -31,8 +31,10 @@ from visionrel.worlds.scenes import (
 UPRIGHT = replace(PLAIN, flipped=0.0)
 """As most prompts ask for. Mirrored sprites are drawn where the caption tells: a base that sees
 both at random blends them."""
-PLAIN_SHARE = 0.5
-"""Share of scenes in that style."""
+TURNED = replace(DENSE, turned=0.7, tinted=0.1, flipped=0.1, told_flip=1.0)
+"""Every turn is a drawing of its own, as hard to learn as the upright one."""
+UPRIGHT_SHARE = 0.25
+"""Share of scenes in the first style; the others are in the second."""
 COMPOUND_SHARE = 0.35
 """Share of scenes whose relation takes several words."""
 ONE_TOKEN_SHARE = 0.8
@@ -49,7 +51,7 @@ _CLOSE = [
 
 def draw_scene(rng: np.random.Generator) -> tuple[Scene, str]:
     """Draw a scene with its caption; a compound relation is one token in most captions."""
-    style = UPRIGHT if rng.random() < PLAIN_SHARE else DENSE
+    style = UPRIGHT if rng.random() < UPRIGHT_SHARE else TURNED
     kind = rng.random()
     if kind < COMPOUND_SHARE:
         phrases = list(compounds())
