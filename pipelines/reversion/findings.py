@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from visionrel.pipelines.reversion.comparison import (
     NO_STEERING,
     REVERSION,
     TEXTUAL_INVERSION,
+    VARIANTS,
     WORDS,
     Variant,
 )
@@ -48,6 +49,9 @@ _NOT_MEASURED = (
     "the judge of the scenes world takes their place.",
     "Human preference.",
 )
+
+
+_SILENT = ("output_dir", "docs_dir", "device")
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,15 @@ def make_report(findings: Findings, config: EvaluateConfig) -> Report:
         claims=tuple(_claims(findings)),
         tables=tuple(tables),
         figures=tuple(_figures(findings)),
-        limits=_NOT_MEASURED,
+        limits=(*_NOT_MEASURED, *_not_run(findings)),
         settings=asdict(config),
     )
+
+
+def _not_run(findings: Findings) -> Iterator[str]:
+    missing = [each.label for name, each in VARIANTS.items() if name not in findings.variants]
+    if missing:
+        yield f"Variants that were not run: {', '.join(missing)}."
 
 
 def _summary(findings: Findings, config: EvaluateConfig) -> str:
@@ -118,11 +128,27 @@ def _summary(findings: Findings, config: EvaluateConfig) -> str:
         f"exemplars, {config.pairs} unseen (subject, object) pairs per cell, "
         f"{config.num_inference_steps} denoising steps. A picture counts as right if the judge "
         "finds both objects and the relation holds; *cannot tell* counts as wrong. Brackets are "
-        "95 % bootstrap intervals over seeds and pairs; differences are paired, same noise and "
-        "same pairs. *Nearest known words* describes each relation with the best of three phrases "
-        "of the base's own vocabulary, chosen by the relation's definition and then by these very "
-        "scores, which favours it. Made by `visionrel evaluate reversion`."
+        f"95 % bootstrap intervals over {_resampled(findings)}; differences are paired, same noise "
+        "and same pairs. *Nearest known words* describes each relation with the best of three "
+        "phrases of the base's own vocabulary, chosen by the relation's definition and then by "
+        "these very scores, which favours it. Made by "
+        f"`visionrel evaluate reversion{_flags(config)}`."
     )
+
+
+def _resampled(findings: Findings) -> str:
+    return "seeds and pairs" if len(findings.seeds) > 1 else "pairs; one seed decides nothing"
+
+
+def _flags(config: EvaluateConfig) -> str:
+    """The settings that differ from the defaults and decide numbers, as the command takes them."""
+    default = EvaluateConfig()
+    found = ""
+    for name, value in asdict(config).items():
+        if name not in _SILENT and value != getattr(default, name):
+            words = value if isinstance(value, list | tuple) else (value,)
+            found += f" --{name} {' '.join(map(str, words))}"
+    return found
 
 
 def _sample_text(findings: Findings) -> str:
@@ -138,7 +164,8 @@ def _claims(findings: Findings) -> Iterator[Claim]:
     for rival, statement in _CLAIMS.items():
         if rival in findings.variants:
             difference = bootstrap_difference(ours, findings.all_outcomes(rival))
-            yield Claim.of_difference(f"{statement}.", difference, sample)
+            claim = Claim.of_difference(f"{statement}.", difference, sample)
+            yield claim if len(findings.seeds) > 1 else replace(claim, verdict="undecided")
     yield Claim("People prefer ReVersion's pictures.", "no people were asked", "not measured here")
 
 

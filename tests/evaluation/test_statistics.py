@@ -43,6 +43,12 @@ def test_covers_the_truth_about_as_often_as_it_says():
     assert covered >= 180
 
 
+def test_cells_that_share_their_items_are_no_more_certain_than_one():
+    items = np.random.default_rng(6).random((1, 1, 100)) < 0.5
+    one, nine = bootstrap_interval(items), bootstrap_interval(items.repeat(9, axis=0))
+    assert nine.high - nine.low == pytest.approx(one.high - one.low)
+
+
 def test_pairing_takes_out_what_both_variants_share():
     generator = np.random.default_rng(4)
     difficulty = generator.random((1, 200))

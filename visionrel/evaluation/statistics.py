@@ -2,9 +2,9 @@
 
 Outcomes are arrays `(..., S, N)`: S training seeds by N items (subject-object pairs), and any
 leading axes (relations), which are the fixed set the claim is about. Seeds and items are both
-samples, so both are resampled: within every leading cell the seeds with replacement, the items with
-replacement, and every chosen seed meets every chosen item. Resampling single outcomes instead would
-treat pictures of one seed as independent and give intervals that are too short.
+samples, so both are resampled with replacement, the same ones in every leading cell, and every
+chosen seed meets every chosen item. Resampling single outcomes, or each cell on its own, would
+treat as independent what shares a seed or an item, and give intervals that are too short.
 """
 
 from __future__ import annotations
@@ -132,9 +132,7 @@ def _resampled_means(
 ) -> np.ndarray:
     """Means of bootstrap samples, `(resamples,)`; how often a row is drawn is its weight."""
     _, seeds, items = cells.shape
-    total = np.zeros(resamples)
-    for cell in cells:
-        seed_counts = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
-        item_counts = generator.multinomial(items, np.full(items, 1 / items), size=resamples)
-        total += np.einsum("bs,sn,bn->b", seed_counts, cell, item_counts, optimize=True)
+    seed_counts = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
+    item_counts = generator.multinomial(items, np.full(items, 1 / items), size=resamples)
+    total = np.einsum("bs,sn,bn->b", seed_counts, cells.sum(0), item_counts, optimize=True)
     return total / cells.size

@@ -55,6 +55,8 @@ def test_writes_cells_report_and_docs_and_does_nothing_twice(tmp_path, monkeypat
     assert len(report.claims) == 3 and report.claims[-1].verdict == "not measured here"
     text = (tmp_path / "docs" / "results.md").read_text()
     assert "## ReVersion" in text and "figures/reversion_relation.png" in text
+    assert "evaluate reversion --base" in text and "--relations diagonal riding --variants" in text
+    assert "not run: ReVersion without steering, ReVersion without focal sampling." in text
     for name in ("relation", "entities", "vocabulary", "samples_reversion"):
         assert (tmp_path / "docs" / "figures" / f"reversion_{name}.png").is_file()
 
@@ -67,6 +69,7 @@ def test_writes_cells_report_and_docs_and_does_nothing_twice(tmp_path, monkeypat
     assert again.to_dict() == report.to_dict()
     fewer = evaluate(make_config(tmp_path, relations=("riding",), seeds=1))
     assert len(fewer.tables[1].rows) == 1
+    assert {claim.verdict for claim in fewer.claims[:-1]} == {"undecided"}
     with pytest.raises(InputError, match="`pairs` was 3, is 4"):
         evaluate(make_config(tmp_path, pairs=4))
 
