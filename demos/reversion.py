@@ -6,7 +6,7 @@ from visionrel.demos.door import gr
 from visionrel.demos.jobs import ONE_AT_A_TIME
 from visionrel.demos.reversion_desk import MAX_SEED, OWN, WORLD, Desk, Visit, preview
 from visionrel.demos.uploads import MAX_FILES, has_captions
-from visionrel.pipelines.reversion.config import SMALL_BASE_GUIDANCE, GenerateConfig
+from visionrel.pipelines.reversion.config import GenerateConfig
 from visionrel.worlds.scenes import HELD_OUT
 
 
@@ -153,7 +153,7 @@ def _build_drawing(desk: Desk, visit: gr.State) -> gr.Textbox:
         randomize = gr.Checkbox(True, label="New seed each time")
     with gr.Accordion("Advanced settings", open=False):
         steps = gr.Slider(1, 100, value=20, step=1, precision=0, label="Denoising steps")
-        guidance = gr.Slider(1, 15, value=SMALL_BASE_GUIDANCE, step=0.5, label="Guidance")
+        guidance = gr.Slider(0, 15, value=0, step=0.5, label="Guidance (0: default)")
     generate = gr.Button("Generate", variant="primary", elem_id="generate")
     pictures = gr.Gallery(
         show_label=False,

@@ -159,7 +159,7 @@ class Desk:
                 num_images=count,
                 seed=secrets.randbelow(MAX_SEED) if randomize or seed is None else seed,
                 num_inference_steps=steps,
-                guidance_scale=guidance,
+                guidance_scale=guidance or None,
                 grid=False,
             )
             token = learned.token if learned else RELATION_TOKEN

@@ -4,7 +4,6 @@ from types import ModuleType
 import pytest
 
 from visionrel.cli import demo
-from visionrel.registry import methods
 
 
 def test_without_gradio_it_says_what_to_install(run, monkeypatch):
@@ -26,10 +25,16 @@ def launched(monkeypatch):
 
 def test_listens_on_this_machine_only_and_shares_nothing(run, launched):
     assert run("demo")[0] == 0
-    assert launched == [{"host": "127.0.0.1", "port": 7860, "share": False, "bases": None}]
+    assert launched == [{"host": "127.0.0.1", "port": 7860, "share": False, "bases": {}}]
 
 
 def test_address_port_and_link_can_be_asked_for(run, launched):
-    run("demo", "--host", "0.0.0.0", "--port", "80", "--share", "--base", "my/base")
-    bases = {method.name: "my/base" for method in methods()}
+    run("demo", "--host", "0.0.0.0", "--port", "80", "--share", "--base", "reversion=my/base")
+    bases = {"reversion": "my/base"}
     assert launched == [{"host": "0.0.0.0", "port": 80, "share": True, "bases": bases}]
+
+
+@pytest.mark.parametrize("base", ["my/base", "nobody=my/base"])
+def test_a_base_belongs_to_a_method(run, launched, base):
+    code, _, err = run("demo", "--base", base)
+    assert code == 2 and "METHOD=BASE" in err and "reversion" in err and not launched

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from visionrel.cli.commands import Command, Result
-from visionrel.errors import VisionrelError
+from visionrel.errors import InputError, VisionrelError
 from visionrel.registry import methods
 
 
@@ -21,23 +21,34 @@ class DemoSettings:
     """Port to listen on."""
     share: bool = False
     """Ask Gradio for a public link."""
-    base: str | None = None
-    """Base model of every tab: an embedded name, a folder or a Hub id; each method's own if not
-    given."""
+    base: tuple[str, ...] = ()
+    """Base models as METHOD=BASE, a BASE being an embedded name, a folder or a Hub id; a method's
+    own if not given."""
 
 
 def run_demo(settings: DemoSettings) -> Result:
     """Serves the app until it is interrupted.
 
     Raises:
+        InputError: If `base` names no method.
         VisionrelError: If Gradio is not installed.
     """
     if find_spec("gradio") is None:
         raise VisionrelError("The demo needs Gradio: pip install 'visionrel[demos]'")
     demos = importlib.import_module("visionrel.demos")
-    bases = {method.name: settings.base for method in methods()} if settings.base else None
+    bases = _parse_bases(settings.base)
     demos.launch(host=settings.host, port=settings.port, share=settings.share, bases=bases)
     return Result("The demo has ended.")
+
+
+def _parse_bases(words: tuple[str, ...]) -> dict[str, str]:
+    known = [method.name for method in methods()]
+    bases = dict(word.partition("=")[::2] for word in words)
+    if wrong := [word for word in words if not ("=" in word and word.partition("=")[0] in known)]:
+        raise InputError(
+            f"`base` takes METHOD=BASE with a METHOD of {', '.join(known)}; got {', '.join(wrong)}."
+        )
+    return bases
 
 
 DEMO = Command("Try the methods in a browser.", lambda: DemoSettings, run_demo)
