@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -14,6 +15,13 @@ from visionrel.artifacts import load_tensors
 from visionrel.errors import InputError
 from visionrel.weights.recipes import scenes, scenes_judge
 from visionrel.weights.recipes.scenes_stages.handover import hand_over
+from visionrel.weights.recipes.scenes_stages.layout import (
+    compare_order,
+    compare_parts,
+    compare_turns,
+    locate_parts,
+    share_cells,
+)
 from visionrel.weights.recipes.scenes_stages.phrases import (
     add_phrases,
     draw_scene,
@@ -21,16 +29,19 @@ from visionrel.weights.recipes.scenes_stages.phrases import (
 )
 from visionrel.weights.recipes.scenes_stages.text import describe_scene
 from visionrel.weights.recipes.scenes_stages.tokenizer import MAX_LENGTH, build_tokenizer, tokenize
-from visionrel.weights.recipes.scenes_stages.unet import (
-    compare_order,
-    compare_turns,
-    make_scheduler,
-    share_cells,
-)
+from visionrel.weights.recipes.scenes_stages.unet import make_scheduler
 from visionrel.weights.shipping import ship_model
 from visionrel.weights_manifest import load_manifest, weights_folder
-from visionrel.worlds.scenes import RELATIONS, sample_scene, vocabulary
+from visionrel.worlds.scenes import (
+    RELATIONS,
+    Scene,
+    SceneObject,
+    render,
+    sample_scene,
+    vocabulary,
+)
 from visionrel.worlds.scenes.reader import SceneReader
+from visionrel.worlds.scenes.rendering import load_sprite
 
 
 SHORT = {"vae_steps": 1, "text_steps": 1, "cached_scenes": 40, "unet_steps": 1}
@@ -92,8 +103,8 @@ def test_turns_count_where_their_object_is():
 
 
 def test_order_counts_where_an_object_is_hidden():
-    hidden = torch.zeros((1, 3, 4, 4), dtype=torch.uint8)
-    hidden[0, 0, 1, 2], hidden[0, 1, 3, 3] = 255, 51
+    hidden = torch.zeros(1, 3, 4, 4)
+    hidden[0, 0, 1, 2], hidden[0, 1, 3, 3] = 1.0, 0.2
     read = torch.zeros(1, 1, 4, 4)
     assert compare_order(read, hidden) == pytest.approx(math.log(2))
     # The first lies under another in one cell and over the second in the other.
@@ -103,13 +114,38 @@ def test_order_counts_where_an_object_is_hidden():
     assert compare_order(read, torch.zeros_like(hidden)) == 0
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("rotation", [0.0, 90.0, 30.0])
+def test_parts_are_told_in_the_frame_of_the_sprite(rotation, flip):
+    item = SceneObject("duck", 0.4, 0.6, 0.5, rotation, flip)
+    angle = math.radians(rotation)
+    places = torch.tensor([[[item.x, item.y, item.size, 1.0 - 2.0 * flip]]])
+    turns = torch.tensor([[[math.cos(angle), math.sin(angle)]]])
+    parts = locate_parts(places, turns, 64)[:, 0]
+    # Drawn from the upright sprite by what each pixel is told to show, the picture is the same.
+    sprite = torch.from_numpy(np.asarray(load_sprite("duck"))).float().permute(2, 0, 1)[None]
+    shown = F.grid_sample(sprite, parts.permute(0, 2, 3, 1), align_corners=False)[0]
+    ground = torch.full((3, 64, 64), 128.0)
+    drawn = torch.lerp(ground, shown[:3], shown[3:] / 255)
+    picture = np.asarray(render(Scene((item,), (128, 128, 128), "gray"))).transpose(2, 0, 1)
+    assert (drawn - torch.from_numpy(picture.copy())).abs().mean() < 4
+
+
+def test_parts_count_where_their_object_is():
+    parts = torch.zeros(1, 2, 2, 4, 4)
+    parts[0, 1, 0] = 1.0
+    shares = torch.zeros(1, 2, 4, 4)
+    shares[0, 0, 1, 2], shares[0, 1, 3, 3] = 1.0, 0.5
+    assert compare_parts(torch.zeros(1, 2, 4, 4), parts, shares) == pytest.approx(0.5 / 1.5)
+
+
 def test_the_noise_schedule_of_the_base_ends_in_noise_alone():
     assert make_scheduler().alphas_cumprod[-1].sqrt() < 0.01
 
 
 def test_shares_of_a_cell_belong_to_roles_nouns_and_ground():
-    coverage = torch.zeros((1, 3, 8, 8), dtype=torch.uint8)
-    coverage[0, 0, 2, 3], coverage[0, 1, 2, 3] = 51, 102
+    coverage = torch.zeros(1, 3, 8, 8)
+    coverage[0, 0, 2, 3], coverage[0, 1, 2, 3] = 0.2, 0.4
     roles, nouns = share_cells(torch.tensor([[4, 7, -1]]), coverage)
     for shares in (roles, nouns):
         torch.testing.assert_close(shares.sum(1), torch.ones(1, 8, 8))

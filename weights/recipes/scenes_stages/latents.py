@@ -18,10 +18,12 @@ from visionrel.worlds.scenes import OBJECTS, Scene, render, render_coverage
 
 
 SHARD = 5_000
-FORM = "turned"
+FORM = "parts"
 """Part of a shard's name: one that was written in an earlier form is made anew."""
-GRID_SIDE = 8
+GRID_SIDE = 16
 MOST_OBJECTS = 3
+LAYOUT = ("nouns", "coverage", "hidden", "turns", "places")
+"""What a shard knows of the scenes besides latents and captions."""
 logger = logging.getLogger(__name__)
 
 
@@ -33,11 +35,13 @@ class CachedLatents:
         latents: means of the autoencoder's latents, unscaled, `(N, C, h, w)` float16.
         input_ids: tokens of the captions, `(N, L)`.
         nouns: index of each object in `OBJECTS`, -1 where a scene has fewer, `(N, 3)` int8.
-        coverage: what each object covers in sight of an 8 x 8 grid, 255 is all of a cell,
-            `(N, 3, 8, 8)` uint8.
+        coverage: what each object covers in sight of a 16 x 16 grid, 255 is all of a cell,
+            `(N, 3, 16, 16)` uint8.
         hidden: what others hide of each object there, of the same shape.
         turns: cosine and sine of each object's rotation, 0 where a scene has fewer, `(N, 3, 2)`
             float16.
+        places: x, y and size of each object in picture sides, and -1 if it is mirrored, else 1;
+            0 where a scene has fewer, `(N, 3, 4)` float16.
     """
 
     latents: Tensor
@@ -46,6 +50,7 @@ class CachedLatents:
     coverage: Tensor
     hidden: Tensor
     turns: Tensor
+    places: Tensor
 
     def scaling_factor(self) -> float:
         """Return the factor that gives the latents unit deviation."""
@@ -96,20 +101,16 @@ def _encode_shard(
         pixels = torch.from_numpy(np.stack([np.asarray(render(scene)) for scene, _ in drawn]))
         pixels = pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
         latents.append(vae.encode(pixels).latent_dist.mean.half())
-    nouns, coverage, hidden, turns = (
-        torch.from_numpy(np.stack(part)) for part in zip(*layouts, strict=True)
-    )
+    layout = (torch.from_numpy(np.stack(part)) for part in zip(*layouts, strict=True))
     return {
         "latents": torch.cat(latents),
         "input_ids": tokenize(tokenizer, captions),
-        "nouns": nouns,
-        "coverage": coverage,
-        "hidden": hidden,
-        "turns": turns,
+        **dict(zip(LAYOUT, layout, strict=True)),
     }
 
 
 def _describe_layout(scene: Scene) -> tuple[np.ndarray, ...]:
+    """Return the arrays of `LAYOUT` for one scene."""
     nouns = np.full(MOST_OBJECTS, -1, np.int8)
     areas = np.zeros((2, MOST_OBJECTS, GRID_SIDE, GRID_SIDE), np.uint8)
     count = len(scene.objects)
@@ -118,4 +119,6 @@ def _describe_layout(scene: Scene) -> tuple[np.ndarray, ...]:
     turns = np.zeros((MOST_OBJECTS, 2), np.float16)
     angles = np.radians([item.rotation for item in scene.objects])
     turns[:count] = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    return nouns, *areas, turns
+    places = np.zeros((MOST_OBJECTS, 4), np.float16)
+    places[:count] = [(item.x, item.y, item.size, 1 - 2 * item.flip) for item in scene.objects]
+    return nouns, *areas, turns, places
