@@ -34,11 +34,25 @@ with contextlib.redirect_stdout(io.StringIO()) as _printed, warnings.catch_warni
     warnings.filterwarnings("ignore", "faster_coco_eval is not installed")
     import mmdet.evaluation  # noqa: F401
 
-    from visionrel.detectors import batchformer, datasets, hooks, lango, variants
+    from visionrel.detectors import assigners, batchformer, datasets, hooks, lango, variants
+    from visionrel.detectors.assigners import (
+        IgnoreAwareATSSAssigner,
+        IgnoreAwareMaxIoUAssigner,
+    )
     from visionrel.detectors.batchformer import BatchFormerLayer
 for _line in _printed.getvalue().splitlines():
     if "OneDL" not in _line:
         print(_line, file=sys.stderr)
 
 
-__all__ = ["BatchFormerLayer", "batchformer", "datasets", "hooks", "lango", "variants"]
+__all__ = [
+    "BatchFormerLayer",
+    "IgnoreAwareATSSAssigner",
+    "IgnoreAwareMaxIoUAssigner",
+    "assigners",
+    "batchformer",
+    "datasets",
+    "hooks",
+    "lango",
+    "variants",
+]

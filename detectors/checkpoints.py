@@ -16,21 +16,17 @@ from typing import Any
 import torch
 import tyro
 from mmengine.logging import HistoryBuffer
-from mmengine.runner.checkpoint import get_torch_safe_globals
+from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
 from torch import Tensor, nn
 
-from visionrel.artifacts import (
-    PICKLE_SUFFIXES,
-    check_file,
-    load_tensors,
-    save_tensors,
-)
+from visionrel.artifacts import check_file, load_tensors, save_tensors
 from visionrel.errors import InputError
 from visionrel.weights_manifest import embedded_folder, load_manifest
 
 
 HEADER = "detector"
-FILE = "model.safetensors"
+SAFETENSORS = ".safetensors"
+FILE = f"model{SAFETENSORS}"
 """Of a shipped detector, in the folder of its name."""
 _SHOWN = 3
 # MMEngine appends the start of the run to the name of the configuration.
@@ -74,11 +70,14 @@ def find_weights(name: str | Path) -> Path:
 def load_checkpoint(path: Path | str) -> dict[str, Any]:
     """Reads a checkpoint of MMEngine; only tensors and the types of its own records are allowed.
 
-    MMEngine's own loader runs the code in a file that it cannot read safely.
+    MMEngine's own loader runs the code in a file that it cannot read safely. Weights in safetensors
+    become a checkpoint too, whose `meta` has their classes and their configuration.
 
     Raises:
         InputError: If the file is missing, damaged or holds anything else.
     """
+    if Path(path).suffix == SAFETENSORS:
+        return _read_safetensors(path)
     check_file(path)
     try:
         with torch.serialization.safe_globals(_safe_types()):
@@ -94,6 +93,37 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
     ):
         raise InputError(f"{path} must hold a checkpoint of MMEngine or a state dict.")
     return checkpoint
+
+
+def _read_safetensors(path: Path | str) -> dict[str, Any]:
+    tensors, metadata = load_tensors(path)
+    header = json.loads(metadata.get(HEADER, "{}"))
+    meta = {
+        "dataset_meta": {"classes": header.get("classes")},
+        "experiment_name": header.get("config") or "",
+    }
+    return {"state_dict": tensors, "meta": meta}
+
+
+# MMEngine takes the first pattern, in reverse order of the alphabet, that fits the start of a path:
+# an address, whatever it ends in, stays an address.
+@CheckpointLoader.register_scheme(prefixes=rf".*\{SAFETENSORS}$")
+def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """Lets MMEngine and its tools read weights in safetensors; they stay on the CPU."""
+    return load_checkpoint(filename)
+
+
+def check_resumable(path: Path | str) -> None:
+    """Makes sure that a file can hold more than weights.
+
+    Raises:
+        InputError: If it is safetensors.
+    """
+    if Path(path).suffix == SAFETENSORS:
+        raise InputError(
+            f"{path} holds weights without the state of the optimizer, which resuming needs; start "
+            f"a new run from it without --resume: --cfg_options load_from={path}"
+        )
 
 
 def _safe_types() -> list[Any]:
@@ -117,19 +147,13 @@ def load_weights(path: Path | str) -> Weights:
     Raises:
         InputError: If the file is missing, damaged or cannot be read safely.
     """
-    path = find_weights(path)
-    if path.suffix in PICKLE_SUFFIXES:
-        checkpoint = load_checkpoint(path)
-        meta = checkpoint.get("meta", {})
-        classes = (meta.get("dataset_meta") or {}).get("classes")
-        name = _TIME.sub("", meta.get("experiment_name", "")) or None
-        return Weights(
-            checkpoint.get("state_dict", checkpoint), tuple(classes) if classes else None, name
-        )
-    tensors, metadata = load_tensors(path)
-    header = json.loads(metadata.get(HEADER, "{}"))
-    classes = header.get("classes")
-    return Weights(tensors, tuple(classes) if classes else None, header.get("config"))
+    checkpoint = load_checkpoint(find_weights(path))
+    meta = checkpoint.get("meta", {})
+    classes = (meta.get("dataset_meta") or {}).get("classes")
+    name = _TIME.sub("", meta.get("experiment_name", "")) or None
+    return Weights(
+        checkpoint.get("state_dict", checkpoint), tuple(classes) if classes else None, name
+    )
 
 
 def save_weights(path: Path, weights: Weights, dtype: torch.dtype | None = None) -> None:
@@ -222,7 +246,7 @@ def export_checkpoint(source: Path, target: Path, half: bool = False) -> Weights
     Raises:
         InputError: If a path is wrong or the checkpoint cannot be read safely.
     """
-    if target.suffix != ".safetensors" or target.exists():
+    if target.suffix != SAFETENSORS or target.exists():
         raise InputError(f"{target} must be a free name that ends in .safetensors.")
     weights = load_weights(source)
     save_weights(target, weights, torch.float16 if half else None)

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from visionrel.artifacts import check_file, save_json, sha256_of
 from visionrel.data.exemplars import open_picture
 from visionrel.detectors.checkpoints import find_weights
@@ -32,13 +30,15 @@ def detect_pictures(settings: DetectSettings) -> dict[str, Any]:
         InputError: With every unreadable picture or wrong number, before anything is written.
     """
     check_numbers(settings.threshold, settings.tiles, settings.overlap)
-    pictures = _open(settings.images)
+    _check_pictures(settings.images)
     detector = Detector(settings.config, settings.weights, settings.device)
     digest = sha256_of(find_weights(settings.weights))
     base = {"name": Path(detector.config.filename).stem, "sha256": digest}
     options = {"threshold": settings.threshold, "tile": settings.tiles, "overlap": settings.overlap}
     rows, entries, boxes = [], [], []
-    for number, (path, picture) in enumerate(zip(settings.images, pictures, strict=True), 1):
+    for number, path in enumerate(settings.images, 1):
+        # Opened again: together they may not fit into memory.
+        picture = open_picture(path)
         found = detector.detect(picture, **options)
         record = Record("detect", dataclasses.asdict(settings), path.stem, 0, base)
         drawn = save_picture(found.draw(picture), settings.output_dir, number - 1, record)
@@ -58,12 +58,13 @@ def detect_pictures(settings: DetectSettings) -> dict[str, Any]:
     return {"pictures": rows, "results": str(results)}
 
 
-def _open(paths: Sequence[Path]) -> list[Image.Image]:
-    pictures, problems = [], []
+def _check_pictures(paths: Sequence[Path]) -> None:
+    """Opens each picture once, one at a time."""
+    problems = []
     for path in paths:
         try:
             check_file(path)
-            pictures.append(open_picture(path))
+            open_picture(path)
         except (ValueError, OSError) as error:
             text = str(error)
             problems.append(text if str(path) in text else f"{path}: {text}")
@@ -71,7 +72,6 @@ def _open(paths: Sequence[Path]) -> list[Image.Image]:
         problems.append("Give at least one picture.")
     if problems:
         raise InputError(problems)
-    return pictures
 
 
 def _free_name(path: Path) -> Path:

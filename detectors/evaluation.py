@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from visionrel.detectors.inference import build_model, class_names
 from visionrel.errors import InputError
 
 
+logger = logging.getLogger(__name__)
 AREAS = ("all", "small", "medium", "large")
 
 
@@ -69,6 +71,14 @@ def evaluate_detector(
             f"{root} has no labels of {', '.join(absent)}; draw them with `visionrel data render "
             "aerial`, or name the splits that there are."
         )
+    kept = kept_boxes(config)
+    if kept is not None and max_detections > kept:
+        logger.warning(
+            "`max_detections` is %d, but the detector keeps at most %d boxes of a picture; raise "
+            "`max_per_img` in `model.test_cfg` of the configuration to count more.",
+            max_detections,
+            kept,
+        )
     model = build_model(config)
     put_weights(model, load_weights(weights), class_names(config)[0], weights)
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
@@ -79,6 +89,12 @@ def evaluate_detector(
         found[name] = score_boxes(root / f"{name}.json", results, groups, max_detections)
     speed = Speed(1000 * float(np.median(seconds)), count_parameters(model))
     return {**vars(speed), "splits": found}
+
+
+def kept_boxes(config: Config) -> int | None:
+    """Most boxes of a picture that a detector returns; None if its configuration does not tell."""
+    settings = config.model.get("test_cfg") or {}
+    return (settings.get("rcnn") or settings).get("max_per_img")
 
 
 def count_parameters(model: nn.Module) -> int:

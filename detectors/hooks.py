@@ -1,7 +1,8 @@
 """Hooks for every run: random streams that survive a restart, a stop at NaN, safe checkpoints."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, NoReturn
 
 import numpy as np
@@ -10,8 +11,9 @@ from mmengine.dist import get_rank
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import find_latest_checkpoint
+from torch import nn
 
-from visionrel.detectors.checkpoints import load_checkpoint
+from visionrel.detectors.checkpoints import check_resumable, load_checkpoint
 from visionrel.errors import InputError, VisionrelError
 from visionrel.training import Interrupted
 
@@ -59,7 +61,12 @@ def _seed(runner: Any, iteration: int, stream: int) -> None:
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Stops a run at the first loss that is NaN or infinite, before a checkpoint is written."""
+    """Stops a run at the first NaN or infinity, before a checkpoint is written or removed.
+
+    It looks at the losses, which are those before the step of the optimizer, at the norm of the
+    gradient where it is clipped, and at the weights after the step. MMEngine removes an old
+    checkpoint before it writes a new one, hence a look after every step.
+    """
 
     priority = "VERY_HIGH"
 
@@ -70,14 +77,14 @@ class FiniteLossHook(Hook):
         data_batch: Mapping[str, Any] | None = None,
         outputs: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
-        """Checks the losses of an iteration.
+        """Checks the losses of an iteration and what its step made of the weights.
 
         Raises:
             VisionrelError: Naming the terms, the iteration and the pictures.
         """
-        if outputs is None or torch.isfinite(outputs["loss"]).all():
+        terms = [*_bad_losses(outputs), *_bad_gradient(runner)] or _bad_weights(runner.model)
+        if not terms:
             return
-        terms = [name for name, value in outputs.items() if not torch.isfinite(value).all()]
         pictures = [sample.img_path for sample in (data_batch or {}).get("data_samples", ())]
         raise VisionrelError(
             f"{', '.join(terms)} became NaN or infinite in iteration {runner.iter + 1} with "
@@ -85,6 +92,33 @@ class FiniteLossHook(Hook):
             "lower `optim_wrapper.optimizer.lr` or `optim_wrapper.clip_grad.max_norm`, and check "
             "the labels with `visionrel data check`."
         )
+
+
+def _bad_losses(outputs: Mapping[str, torch.Tensor] | None) -> list[str]:
+    if outputs is None or torch.isfinite(outputs["loss"]).all():
+        return []
+    return [name for name, value in outputs.items() if not torch.isfinite(value).all()]
+
+
+def _bad_gradient(runner: Any) -> Iterator[str]:
+    """The norm that clipping logs; a loss scaler expects overflows and leaves their steps out."""
+    logged = runner.message_hub.log_scalars.get("train/grad_norm")
+    scaled = hasattr(runner.optim_wrapper, "loss_scaler")
+    if logged is not None and not scaled and not np.isfinite(logged.current()):
+        yield "grad_norm"
+
+
+@torch.no_grad()
+def _bad_weights(model: nn.Module) -> list[str]:
+    """The first trained parameter that is not finite, by its name."""
+    named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    if not named:
+        return []
+    # One fused call; norms of numbers that are merely large overflow, so those are looked at again.
+    if torch.stack(torch._foreach_norm([value for _, value in named])).isfinite().all():
+        return []
+    first = (name for name, value in named if not value.isfinite().all())
+    return [f"weights ({name}, ...)" for name in islice(first, 1)]
 
 
 @HOOKS.register_module()
@@ -100,8 +134,8 @@ class SafeCheckpointHook(Hook):
         """Reads the checkpoint that the run is about to load.
 
         Raises:
-            InputError: If it is an address, damaged, or holds more than tensors and MMEngine's
-                records.
+            InputError: If it is an address, damaged, holds more than tensors and MMEngine's
+                records, or is to be resumed from and holds weights only.
         """
         path = runner._load_from
         if runner._resume and path is None:
@@ -113,6 +147,8 @@ class SafeCheckpointHook(Hook):
                 f"`load_from` {path} is an address, whose file MMEngine would read by running code "
                 "in it; download it first and give the file."
             )
+        if runner._resume:
+            check_resumable(path)
         load_checkpoint(path)
 
 

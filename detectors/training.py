@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmdet.datasets import CocoDataset, CocoPanopticDataset, LVISV05Dataset
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from visionrel.data.aerial import AXES, check_labels
-from visionrel.detectors.checkpoints import load_checkpoint
+from visionrel.detectors.checkpoints import check_resumable, load_checkpoint
 from visionrel.detectors.configuration import find_dataset, load_config, set_iterations
 from visionrel.detectors.hooks import (
     FiniteLossHook,
@@ -20,12 +21,15 @@ from visionrel.detectors.hooks import (
     SafeCheckpointHook,
     StopHook,
 )
+from visionrel.detectors.lango import LangoCheckHook
 from visionrel.errors import InputError
 from visionrel.training.stopping import catch_signals
 
 
 logger = logging.getLogger(__name__)
 LATEST = "latest"
+# Theirs is another json.
+_NOT_PLAIN_COCO = (LVISV05Dataset, CocoPanopticDataset)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def train_detector(
     if check:
         check_data(config)
     config.work_dir = str(work_dir)
-    config.randomness = {"seed": seed}
+    config.randomness = {**(config.get("randomness") or {}), "seed": seed}
     config.launcher = "pytorch" if "LOCAL_RANK" in os.environ else "none"
     # MMEngine gives a name's visualizer, and the folder it writes to, to all runs of a process.
     config.visualizer.name = f"visualizer-{time.time_ns()}"
@@ -97,14 +101,17 @@ def train_detector(
 
 
 def _guard(runner: Runner) -> None:
-    """Gives a configuration of one's own the hooks that the shipped ones have."""
-    for kind in (RandomStreamsHook, FiniteLossHook, SafeCheckpointHook):
+    """Gives a configuration of one's own the hooks that the shipped ones have.
+
+    Without LANGO in the model or the data, its check finds nothing to compare.
+    """
+    for kind in (RandomStreamsHook, FiniteLossHook, SafeCheckpointHook, LangoCheckHook):
         if not any(isinstance(hook, kind) for hook in runner.hooks):
             runner.register_hook(kind())
 
 
 def check_data(config: Config) -> None:
-    """Sends the doctor of labels through training and validation set.
+    """Sends the doctor of labels through training and validation set, if their labels are COCO's.
 
     Raises:
         InputError: With every problem of both.
@@ -122,7 +129,8 @@ def check_data(config: Config) -> None:
             for text in report.warnings:
                 logger.warning("%s: %s", labels, text)
     if problems:
-        raise InputError(list(problems))
+        *others, last = problems
+        raise InputError([*others, f"{last} (--no-check_labels trains without these checks.)"])
 
 
 def _label_sets(
@@ -138,6 +146,11 @@ def _label_sets(
         return
     root = Path(dataset.get("data_root") or "")
     kind = find_dataset(dataset["type"])
+    if not issubclass(kind, CocoDataset) or issubclass(kind, _NOT_PLAIN_COCO):
+        logger.warning(
+            "labels of %s are not checked: %s", kind.__name__, root / dataset["ann_file"]
+        )
+        return
     named = (dataset.get("metainfo") or {}).get("classes") or kind.METAINFO.get("classes")
     steps = dataset.get("pipeline", ())
     side = [step for step in steps if step["type"] == "LoadSceneCondition"]
@@ -156,6 +169,7 @@ def _set_resume(config: Config, work_dir: Path, resume: str | None) -> None:
     config.resume = True
     config.load_from = str(latest_checkpoint(work_dir) or "") if resume == LATEST else resume
     if config.load_from:
+        check_resumable(config.load_from)
         load_checkpoint(config.load_from)
     else:
         config.resume, config.load_from = False, None

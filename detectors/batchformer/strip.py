@@ -6,7 +6,7 @@ Prediction does not use the layers, so the base detector predicts the same.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +14,12 @@ import tyro
 from torch import Tensor
 
 from visionrel.artifacts import atomic_write
-from visionrel.detectors.checkpoints import load_checkpoint
+from visionrel.detectors.checkpoints import (
+    SAFETENSORS,
+    load_checkpoint,
+    load_weights,
+    save_weights,
+)
 from visionrel.detectors.lango.command import run_command
 from visionrel.errors import InputError
 
@@ -31,8 +36,8 @@ def strip_checkpoint(source: Path, target: Path) -> int:
     """Writes a checkpoint of MMEngine without BatchFormer; the optimizer's state is left out.
 
     Args:
-        source: Checkpoint of a training run, or a bare state dict.
-        target: New file; an existing one is not touched.
+        source: Checkpoint of a training run, a bare state dict, or safetensors.
+        target: New file, safetensors if it ends so; an existing one is not touched.
 
     Returns:
         Number of tensors removed.
@@ -41,13 +46,17 @@ def strip_checkpoint(source: Path, target: Path) -> int:
         InputError: If a path is wrong, or the source cannot be read without running code of its
             own, or holds no BatchFormer.
     """
-    if Path(target).exists():
+    source, target = Path(source), Path(target)
+    if target.exists():
         raise InputError(f"{target} exists already; give a name that is free.")
     checkpoint = load_checkpoint(source)
     weights = checkpoint.get("state_dict", checkpoint)
     kept = strip_batchformer(weights)
     if len(kept) == len(weights):
         raise InputError(f"{source} holds no weights of BatchFormer (`bf_layers` or `bf_layer`).")
+    if target.suffix == SAFETENSORS:
+        save_weights(target, replace(load_weights(source), tensors=kept))
+        return len(weights) - len(kept)
     with atomic_write(target) as temporary:
         torch.save({"meta": checkpoint.get("meta", {}), "state_dict": kept}, temporary)
     return len(weights) - len(kept)
@@ -58,9 +67,9 @@ class StripConfig:
     """Remove BatchFormer from a checkpoint."""
 
     source: tyro.conf.Positional[Path]
-    """Checkpoint of a training run."""
+    """Checkpoint of a training run, or safetensors."""
     target: tyro.conf.Positional[Path]
-    """New file for the base detector."""
+    """New file for the base detector; safetensors if it ends so."""
 
 
 def run(config: StripConfig) -> str:

@@ -12,7 +12,7 @@ from torch import nn
 from visionrel.detectors.lango.reasoner import VisualSemanticReasoner
 from visionrel.detectors.lango.relation import RelationLearningLoss
 from visionrel.detectors.lango.text_bank import compare_classes
-from visionrel.detectors.lango.transforms import LoadSceneCondition
+from visionrel.detectors.lango.transforms import CONDITION_KEY, LoadSceneCondition
 from visionrel.errors import InputError
 
 
@@ -27,7 +27,7 @@ class LangoCheckHook(Hook):
 
         Raises:
             InputError: If class names differ, pictures are mixed although their conditions are
-                taught, or the side file knows none of the pictures.
+                taught, the conditions are not packed, or the side file knows none of the pictures.
         """
         dataset = runner.train_dataloader.dataset
         known, total = check_data(runner.model, dataset)
@@ -46,7 +46,9 @@ def check_data(model: nn.Module, dataset: Any) -> tuple[int, int]:
     """
     transforms = [step for part in _parts(dataset) for step in _steps(part)]
     loaders = [step for step in transforms if isinstance(step, LoadSceneCondition)]
-    problems = list(_model_problems(model, dataset.metainfo["classes"], loaders))
+    classes = getattr(dataset, "metainfo", {}).get("classes", ())
+    problems = list(_model_problems(model, classes, loaders))
+    problems += [text for steps in _pipelines(dataset) for text in _packing_problems(steps)]
     mixing = [step for step in transforms if isinstance(step, Mosaic | MixUp | CachedMixUp)]
     if loaders and mixing:
         problems.append(
@@ -79,13 +81,41 @@ def _model_problems(
                     )
 
 
+def _packing_problems(steps: Sequence[Any]) -> Iterator[str]:
+    """A condition that is loaded and not packed would silently leave the scene loss at 0."""
+    places = [place for place, step in enumerate(steps) if isinstance(step, LoadSceneCondition)]
+    if not places:
+        return
+    packing = [step for step in steps[places[-1] + 1 :] if hasattr(step, "meta_keys")]
+    if not any(CONDITION_KEY in step.meta_keys for step in packing):
+        keys = (*(packing[-1].meta_keys if packing else ("...",)), CONDITION_KEY)
+        yield (
+            f"LoadSceneCondition needs a later packing step whose `meta_keys` hold "
+            f"{CONDITION_KEY!r}, otherwise no condition reaches the model; write "
+            f"dict(type='PackDetInputs', meta_keys={keys}) after it."
+        )
+
+
+def _pipelines(dataset: Any, later: Sequence[Any] = ()) -> Iterator[list[Any]]:
+    """All transforms that the pictures of each innermost data set go through, in their order."""
+    steps = [*_steps(dataset), *later]
+    inner = _inner(dataset)
+    if not inner:
+        yield steps
+    for part in inner:
+        yield from _pipelines(part, steps)
+
+
 def _parts(dataset: Any) -> Iterator[Any]:
     """A data set and everything it wraps."""
     yield dataset
-    inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
-    for part in inner:
-        if part is not None:
-            yield from _parts(part)
+    for part in _inner(dataset):
+        yield from _parts(part)
+
+
+def _inner(dataset: Any) -> list[Any]:
+    parts = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
+    return [part for part in parts if part is not None]
 
 
 def _steps(holder: Any) -> Iterator[Any]:

@@ -109,6 +109,8 @@ def run(config: PseudoLabelsConfig) -> str:
         raise InputError(f"`batch_size` must be at least 1, got {config.batch_size}.")
     if config.output.exists():
         raise InputError(f"`output` {config.output} exists; choose another name.")
+    if not config.folder.is_dir():
+        raise InputError(f"`folder` {config.folder} is not a folder; give that of the pictures.")
     paths = sorted(path for path in config.folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
     if not paths:
         raise InputError(f"{config.folder} holds no picture ({', '.join(sorted(EXTENSIONS))}).")

@@ -10,14 +10,20 @@ from mmdet.registry import TRANSFORMS
 from visionrel.data.aerial.conditions import AXES, load_conditions
 
 
+CONDITION_KEY = "scene_cond"
+"""Of the conditions in results and, if it is among the `meta_keys`, in data samples."""
+
+
 @TRANSFORMS.register_module()
 class LoadSceneCondition(BaseTransform):
     """Adds `scene_cond`: axis to the probabilities of its phrases, known axes only.
 
-    The side file is that of :mod:`visionrel.data.aerial.conditions`. Name `scene_cond` in the
-    `meta_keys` of `PackDetInputs`. `CocoDataset` drops unknown keys of pictures, hence a file of
-    its own. Pictures are looked up by the end of their path, the longest first, so that
-    `M0101/img000001.jpg` and `img000001.jpg` both work as names.
+    The side file is that of :mod:`visionrel.data.aerial.conditions`. `CocoDataset` drops unknown
+    keys of pictures, hence a file of its own. Pictures are looked up by the end of their path, the
+    longest first, so that `M0101/img000001.jpg` and `img000001.jpg` both work as names.
+
+    Name `scene_cond` in the `meta_keys` of `PackDetInputs`; without it no condition reaches the
+    model, which :class:`~visionrel.detectors.lango.checks.LangoCheckHook` refuses.
 
     A mixture of pictures has no single condition: `Mosaic` and `MixUp` are refused by
     :class:`~visionrel.detectors.lango.checks.LangoCheckHook`. A transform that changes the
@@ -40,5 +46,5 @@ class LoadSceneCondition(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Adds `scene_cond` to the results of `LoadImageFromFile`."""
-        results["scene_cond"] = dict(self.find(results["img_path"]))
+        results[CONDITION_KEY] = dict(self.find(results["img_path"]))
         return results

@@ -110,6 +110,27 @@ def test_the_stripped_checkpoint_still_tells_its_classes(trained, tmp_path):
     assert load_weights(tmp_path / "base.pth").classes == load_weights(trained).classes
 
 
+def test_safetensors_are_stripped_into_safetensors(trained, tmp_path):
+    exported = export_checkpoint(trained, tmp_path / "bf.safetensors")
+    removed = strip_checkpoint(tmp_path / "bf.safetensors", tmp_path / "base.safetensors")
+    base = load_weights(tmp_path / "base.safetensors")
+    assert len(base.tensors) == len(exported.tensors) - removed
+    assert (base.classes, base.config) == (exported.classes, exported.config)
+    strip_checkpoint(tmp_path / "bf.safetensors", tmp_path / "base.pth")
+    assert load_weights(tmp_path / "base.pth").classes == base.classes
+
+
+def test_safetensors_are_a_start_for_training(aerial, trained, tmp_path):
+    path = tmp_path / "start.safetensors"
+    weights = export_checkpoint(trained, path)
+    options = (f"load_from={path}", "optim_wrapper.optimizer.lr=0")
+    done = quick_run(tmp_path / "run", aerial, options=options, iterations=1)
+    state = load_checkpoint(done.checkpoint)["state_dict"]
+    assert all(torch.equal(state[k], weights.tensors[k]) for k in state if k.endswith("weight"))
+    with pytest.raises(InputError, match=r"--cfg_options load_from=.*start\.safetensors"):
+        quick_run(tmp_path / "other", aerial, resume=str(path))
+
+
 @pytest.mark.parametrize("name", ["list", "eval"])
 def test_only_four_methods_of_mmengines_records_can_be_asked_for(tmp_path, name):
     class Asks:

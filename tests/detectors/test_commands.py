@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from PIL import Image
 from tests.cli.conftest import run  # noqa: F401
 from tests.detectors.runs import BASE, QUICK
 from visionrel.artifacts import load_json, save_json
+from visionrel.data.exemplars import open_picture
+from visionrel.detectors import command
 from visionrel.detectors.configuration import load_config
 from visionrel.detectors.evaluation import score_boxes
 
@@ -83,6 +86,42 @@ def test_every_unreadable_picture_is_told_and_nothing_written(run, aerial, train
     code, out, err = run("detect", "empty.jpg", good, "gone.jpg", "--weights", trained)
     assert code == 2 and not out and "empty.jpg" in err and "gone.jpg" in err
     assert not Path("outputs").exists()
+
+
+def test_pictures_are_held_one_at_a_time(run, aerial, trained, monkeypatch):  # noqa: F811
+    opened = []
+
+    def open_noted(path):
+        # The one before may live until it is replaced.
+        assert sum(picture() is not None for picture in opened) <= 1
+        picture = open_picture(path)
+        opened.append(weakref.ref(picture))
+        return picture
+
+    monkeypatch.setattr(command, "open_picture", open_noted)
+    pictures = [str(path) for path in sorted((aerial / "train").glob("*.jpg"))]
+    code, _, err = run("detect", *pictures, "--weights", trained)
+    assert code == 0, err
+    assert len(opened) == 2 * len(pictures)
+
+
+def test_more_boxes_than_the_detector_keeps_are_told(run, aerial, trained, caplog):  # noqa: F811
+    words = ("evaluate", "detector", BASE, trained, "--data_root", str(aerial), "--splits", "val")
+    assert run(*words)[0] == 0 and "max_per_img" not in caplog.text
+    assert run(*words, "--max_detections", "500")[0] == 0
+    assert "`max_detections` is 500, but the detector keeps at most 100 boxes" in caplog.text
+
+
+def test_labels_that_are_wrong_name_the_flag_that_trains_without_a_check(run, aerial):  # noqa: F811
+    shutil.copytree(aerial, "data")
+    labels = load_json(Path("data/val.json"))
+    labels["annotations"][0]["bbox"] = [0, 0, 330, 10]
+    save_json(Path("data/val.json"), labels)
+    words = ("train", "detector", BASE, "--data_root", "data", "--iterations", "1")
+    code, _, err = run(*words)
+    assert code == 2 and "10 pixels beyond" in err and "--no-check_labels" in err
+    code, _, err = run(*words, "--no-check_labels", "--cfg_options", *QUICK[:1])
+    assert code == 0, err
 
 
 def test_mistakes_have_exit_code_2(run, aerial):  # noqa: F811

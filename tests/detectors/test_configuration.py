@@ -54,6 +54,7 @@ def test_every_wrong_option_is_told_with_the_nearest_name():
         ("train_dataloadr", "train_dataloader"),
         ("val_evalutor", "val_evaluator"),
         ("train_cgf", "train_cfg"),
+        ("find_unused_parameter", "find_unused_parameters"),
     ],
 )
 def test_a_misspelt_key_of_a_file_is_refused(tmp_path, wrong, right):
@@ -82,6 +83,56 @@ def test_settings_of_every_kind_of_class_can_be_changed():
     )
     assert config.val_evaluator.classwise and config.train_dataloader.pin_memory
     assert config.optim_wrapper.accumulative_counts == 4
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["optim_wrapper.dtype=bfloat16", "optim_wrapper.type=AmpOptimWrapper"],
+        [
+            "model.roi_head.bbox_head.type=BatchFormerShared2FCBBoxHead",
+            "model.roi_head.bbox_head.max_samples=256",
+        ],
+        ["optim_wrapper.paramwise_cfg.bypass_duplicate=True"],
+        ["optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult=0.1"],
+        ["optim_wrapper.clip_grad.error_if_nonfinite=True"],
+        ["find_unused_parameters=True", "sync_bn=torch"],
+        ["activation_checkpointing=[backbone]"],
+        ["compile.backend=eager"],
+        ["model_wrapper_cfg.type=MMDistributedDataParallel"],
+        ["model_wrapper_cfg.static_graph=True"],
+        ["randomness.deterministic=True"],
+        ["auto_scale_lr.enable=True"],
+    ],
+)
+def test_what_mmengine_reads_without_being_told_by_a_class_can_be_set(options):
+    config = load_config(NAME, options)
+    for option in options:
+        key, _, value = option.partition("=")
+        node = config
+        for name in key.split("."):
+            node = node[name]
+        assert str(node) == value or node == [value.strip("[]")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["find_unused_parameter=True"], "did you mean 'find_unused_parameters'"),
+        (["randomness.determinstic=True"], "randomness has no .* 'deterministic'"),
+        (["optim_wrapper.paramwise_cfg.bypas_duplicate=True"], "'bypass_duplicate'"),
+        (["optim_wrapper.dtype=bfloat16"], "optim_wrapper has no 'dtype'"),
+        (
+            ["optim_wrapper.type=AmpOptimWrapper", "optim_wrapper.dtyp=bfloat16"],
+            "did you mean 'dtype'",
+        ),
+        (["load_from.path=x"], "load_from has no 'path'"),
+        (["optim_wrapper.clip_grad=None", "optim_wrapper.clip_grad.max_norm=1"], "be merged"),
+    ],
+)
+def test_the_same_misspelt_is_refused_with_the_nearest_name(options, message):
+    with pytest.raises(InputError, match=message):
+        load_config(NAME, options)
 
 
 def test_a_file_that_is_no_configuration_is_refused(tmp_path):

@@ -65,7 +65,7 @@ def test_mmdetections_scripts(aerial, tmp_path):
     config = load_config(BASE, SHORT, aerial)
     path = tmp_path / "mine.py"
     config.dump(path)
-    assert Config.fromfile(path).custom_imports["imports"] == ["visionrel.detectors"]
+    assert Config.fromfile(path).custom_imports["imports"][0] == "visionrel.detectors"
     words = [str(TOOLS / "train.py"), str(path), "--work-dir", str(tmp_path / "run")]
     subprocess.run([sys.executable, *words], check=True, capture_output=True, cwd=tmp_path)
     weights = tmp_path / "run" / "iter_1.pth"

@@ -7,20 +7,29 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmcv.transforms import LoadImageFromFile
 from mmdet.registry import TRANSFORMS
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
+from mmengine.logging import MessageHub
+from mmengine.optim import OptimWrapper
+from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 
 from tests.detectors.runs import BASE, quick_run
 from visionrel.artifacts import load_json, save_json
 from visionrel.detectors.checkpoints import load_checkpoint
 from visionrel.detectors.configuration import find_config, load_config
+from visionrel.detectors.hooks import FiniteLossHook
 from visionrel.detectors.inference import class_names
-from visionrel.detectors.training import latest_checkpoint, prepare_run, train_detector
+from visionrel.detectors.training import (
+    check_data,
+    latest_checkpoint,
+    prepare_run,
+    train_detector,
+)
 from visionrel.errors import InputError, VisionrelError
 from visionrel.training import Interrupted
 
@@ -195,6 +204,76 @@ def test_a_loss_that_is_not_finite_stops_the_run(aerial, tmp_path):
     with pytest.raises(VisionrelError, match=r"loss.*iteration.*\.jpg.*intact"):
         quick_run(tmp_path / "hot", aerial, options=rate, iterations=6)
     assert load_checkpoint(done.checkpoint)["state_dict"]
+
+
+@OPTIM_WRAPPERS.register_module()
+class SpoiledOptimWrapper(OptimWrapper):
+    """The second backward pass gives gradients that are NaN; the losses before are finite."""
+
+    def backward(self, loss, **kwargs):
+        super().backward(loss, **kwargs)
+        if self._inner_count == 2:
+            for value in self.optimizer.param_groups[0]["params"]:
+                value.grad.fill_(float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("clip", "term"),
+    [(None, r"^weights \(backbone\.conv1\.weight, \.\.\.\)"), (35, "^grad_norm")],
+)
+def test_a_gradient_that_is_not_finite_spoils_no_checkpoint(aerial, tmp_path, clip, term):
+    options = (
+        "optim_wrapper.type=SpoiledOptimWrapper",
+        "default_hooks.checkpoint.max_keep_ckpts=1",
+        "optim_wrapper.clip_grad=None"
+        if clip is None
+        else f"optim_wrapper.clip_grad.max_norm={clip}",
+    )
+    with pytest.raises(VisionrelError, match=rf"{term} became NaN.*iteration 2 .*intact"):
+        quick_run(tmp_path / "run", aerial, options=options, iterations=4)
+    assert latest_checkpoint(tmp_path / "run").name == "iter_1.pth"
+    state = load_checkpoint(tmp_path / "run" / "iter_1.pth")["state_dict"]
+    assert all(value.isfinite().all() for value in state.values())
+
+
+def test_overflows_that_a_loss_scaler_leaves_out_stop_nothing():
+    hub = MessageHub.get_instance("overflows")
+    hub.update_scalar("train/grad_norm", float("inf"))
+    runner = SimpleNamespace(
+        model=torch.nn.Linear(2, 2),
+        message_hub=hub,
+        optim_wrapper=SimpleNamespace(loss_scaler=None),
+        iter=0,
+        work_dir="run",
+    )
+    FiniteLossHook().after_train_iter(runner, 0, {}, {"loss": torch.zeros(())})
+    del runner.optim_wrapper.loss_scaler
+    with pytest.raises(VisionrelError, match="grad_norm became"):
+        FiniteLossHook().after_train_iter(runner, 0, {}, {"loss": torch.zeros(())})
+
+
+def test_a_bank_in_another_order_is_refused_without_the_hook_in_the_configuration(aerial, tmp_path):
+    config = prepare_run(LANGO, (), aerial, 1)
+    config.custom_hooks = []
+    bank = {"type": "random", "classes": class_names(config)[0][::-1], "dim": 16}
+    config.model.roi_head.bbox_head.relation.text_bank = bank
+    with pytest.raises(InputError, match="differ first at class 0"):
+        train_detector(config, tmp_path / "run", validate=False)
+
+
+def test_the_seed_leaves_other_settings_of_randomness(aerial, tmp_path):
+    config = prepare_run(BASE, ("randomness.diff_rank_seed=True",), aerial, 1)
+    with pytest.raises(InputError, match="does not exist"):
+        train_detector(config, tmp_path / "run", seed=3, resume=str(tmp_path / "gone.pth"))
+    assert config.randomness == {"diff_rank_seed": True, "seed": 3}
+
+
+@pytest.mark.parametrize("kind", ["LVISV1Dataset", "CrowdHumanDataset"])
+def test_labels_of_another_format_are_left_to_their_data_set(aerial, caplog, kind):
+    config = load_config(BASE, data_root=aerial)
+    config.train_dataloader.dataset = {"type": kind, "ann_file": "lvis.json"}
+    check_data(config)
+    assert f"labels of {kind} are not checked: lvis.json" in caplog.text
 
 
 def test_a_configuration_of_ones_own_is_guarded_too(aerial, tmp_path):

@@ -163,6 +163,7 @@ class TestUavdt:
         train = convert_uavdt(source / "images", source / "GT", source / "M_attr" / "train")
         assert train.conditions["M0101/img000001.jpg"] == {
             "time": (1.0, 0.0, 0.0),
+            "weather": (0.25, 0.25, 0.0, 0.25, 0.25),  # anything but fog
             "altitude": (0.0, 1.0, 0.0),
             "view": (0.0, 0.5, 0.5),  # front and side share the axis
         }

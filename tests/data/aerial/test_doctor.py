@@ -134,10 +134,22 @@ def test_what_is_suspicious_is_a_warning(folder):
     content["annotations"] += [twin, thin]
     text = "\n".join(diagnose(folder, content).warnings)
     for part in (
-        *("no box of: bus", "1 pictures have no box", "1 boxes stand there more than once"),
+        *(
+            "no box of: bus",
+            "1 pictures have only ignored boxes",
+            "1 boxes stand there more than once",
+        ),
         *("under 1 pixel", "have `ignore`", "1 pictures of the folder are not in the labels"),
     ):
         assert part in text
+
+
+def test_pictures_without_any_box_are_told_apart_from_those_with_ignored_ones(folder):
+    content = changed(("annotations", 1, "iscrowd", 1), ("annotations", 0, "iscrowd", 1))
+    content["annotations"] = [e for e in content["annotations"] if e["image_id"] == 1]
+    text = "\n".join(diagnose(folder, content).warnings)
+    assert "1 pictures have no box; MMDetection leaves them out" in text
+    assert "1 pictures have only ignored boxes; MMDetection keeps them" in text
 
 
 def test_conditions_are_checked_too(folder):

@@ -1,5 +1,8 @@
 """Every shipped configuration builds: its detector, its data sets and their pipelines."""
 
+import re
+from collections.abc import Mapping
+
 import pytest
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import utils
@@ -8,6 +11,7 @@ from mmengine.registry import DefaultScope
 from visionrel.artifacts import save_json
 from visionrel.data.aerial import AXES, CLASS_SETS, save_conditions
 from visionrel.detectors.configuration import load_config, shipped_configs
+from visionrel.detectors.evaluation import kept_boxes
 
 
 CLASSES = {**CLASS_SETS, "trees": ("tree",)}
@@ -54,6 +58,15 @@ def _quick(dataset):
     return dataset if "dataset" in dataset else {**dataset, "serialize_data": False}
 
 
+def _blocks(node):
+    """A mapping or a list and everything in it."""
+    yield node
+    parts = node.values() if isinstance(node, Mapping) else node
+    for part in parts:
+        if isinstance(part, Mapping | list | tuple):
+            yield from _blocks(part)
+
+
 @pytest.mark.parametrize("name", shipped_configs())
 def test_builds(name, roots):
     config = load_config(name, data_root=roots[data_of(name)])
@@ -68,6 +81,14 @@ def test_builds(name, roots):
     assert {head.num_classes for head in heads} - {1} == expected - {1}
     assert {tuple(part.metainfo["classes"]) for part in built} == {CLASSES[data_of(name)]}
     assert all(len(part) for part in built)
+    ignoring = [each for each in _blocks(config.model) if "ignore_iof_thr" in each]
+    assert all(each.type.startswith("IgnoreAware") for each in ignoring)
+    if data_of(name) in ("visdrone", "uavdt", "dota"):
+        assert kept_boxes(config) == 500
+    processes, batch = map(int, re.search(r"_(\d+)xb(\d+)-", name).groups())
+    assert config.train_dataloader.batch_size == batch
+    if "auto_scale_lr" in config:
+        assert config.auto_scale_lr.base_batch_size == processes * batch
     assert config.val_evaluator.ann_file == str(
         roots[data_of(name)] / config.val_dataloader.dataset.ann_file
     )

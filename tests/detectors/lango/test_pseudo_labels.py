@@ -1,6 +1,7 @@
 """Conditions guessed from pictures by an encoder of text and pictures."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -75,11 +76,13 @@ def test_unreadable_pictures_are_all_named(tmp_path, pictures):
         ({"threshold": 1.5}, "`threshold` must lie"),
         ({"batch_size": 0}, "`batch_size`"),
         ({}, "holds no picture"),
+        ({"folder": Path("nowhere")}, "`folder` nowhere is not a folder"),
     ],
 )
 def test_bad_settings(tmp_path, change, message):
+    settings = {"folder": tmp_path, "output": tmp_path / "out.json", **change}
     with pytest.raises(InputError, match=message):
-        run(PseudoLabelsConfig(folder=tmp_path, output=tmp_path / "out.json", **change))
+        run(PseudoLabelsConfig(**settings))
 
 
 def test_nothing_is_overwritten(tmp_path):

@@ -30,7 +30,7 @@ def side_file(tmp_path):
     return str(tmp_path / "conditions.json")
 
 
-def make_set(folder, side_file=None, names=("a.png", "b.png"), classes=NAMES):
+def make_set(folder, side_file=None, names=("a.png", "b.png"), classes=NAMES, packed=True):
     images = [{"id": i, "file_name": name, "height": 8, "width": 8} for i, name in enumerate(names)]
     boxes = [
         {"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 4, 4], "area": 16, "iscrowd": 0}
@@ -42,7 +42,7 @@ def make_set(folder, side_file=None, names=("a.png", "b.png"), classes=NAMES):
     )
     for name in names:
         mmcv.imwrite(np.zeros((8, 8, 3), np.uint8), str(folder / name))
-    meta_keys = ("img_id", "img_path", "img_shape", "scene_cond")
+    meta_keys = ("img_id", "img_path", "img_shape", *(("scene_cond",) if packed else ()))
     pipeline = [
         {"type": "LoadImageFromFile"},
         {"type": "LoadAnnotations", "with_bbox": True},
@@ -130,6 +130,18 @@ def test_mixing_is_found_inside_other_transforms(tmp_path, side_file):
         )
     with pytest.raises(InputError, match="Mosaic mixes pictures"):
         check(inner)
+
+
+def test_conditions_that_are_not_packed(tmp_path, side_file):
+    dataset = make_set(tmp_path, side_file, packed=False)
+    written = r"meta_keys=\('img_id', 'img_path', 'img_shape', 'scene_cond'\)\) after it"
+    with pytest.raises(InputError, match=written):
+        check(dataset)
+    packing = {"type": "PackDetInputs", "meta_keys": ("img_path", "scene_cond")}
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        with pytest.raises(InputError, match=written):
+            check(MultiImageMixDataset(dataset, [{"type": "RandomFlip", "prob": 0.0}]))
+        check(MultiImageMixDataset(dataset, [packing]))
 
 
 def test_a_side_file_of_other_pictures(tmp_path, side_file):

@@ -3,8 +3,9 @@
 Category ids are 1, 2, ... in the order of the class names. What a detector must neither find nor
 avoid has `iscrowd=1`, which MMDetection passes to its assigners as an ignored box and pycocotools
 leaves out of the score. Neither knows an ignored box without a class, and MMDetection skips
-annotations of unknown categories; a region to ignore is therefore written once per class. Detectors
-of the DETR family have no assigner that heeds it.
+annotations of unknown categories; a region to ignore is therefore written once per class.
+MMDetection's own assigners heed it only in pictures that also have a counted box, those of
+`visionrel.detectors` in all of them; detectors of the DETR family have none that does.
 """
 
 from __future__ import annotations

@@ -291,9 +291,16 @@ def _warnings(
     counted = [entry for entry in content["annotations"] if not entry["iscrowd"]]
     if empty := [name for name, count in report.boxes.items() if not count]:
         yield f"no box of: {', '.join(empty)}"
-    bare = report.pictures - len({entry["image_id"] for entry in counted})
+    bare = report.pictures - len({entry["image_id"] for entry in content["annotations"]})
     if bare:
         yield f"{bare} pictures have no box; MMDetection leaves them out with filter_empty_gt"
+    # MMDetection's filter counts ignored boxes too.
+    covered = report.pictures - bare - len({entry["image_id"] for entry in counted})
+    if covered:
+        yield (
+            f"{covered} pictures have only ignored boxes; MMDetection keeps them, and needs an "
+            "IgnoreAware assigner to ignore anything there"
+        )
     seen = Counter((e["image_id"], e["category_id"], *e["bbox"]) for e in counted)
     if twins := sum(count - 1 for count in seen.values()):
         yield f"{twins} boxes stand there more than once"

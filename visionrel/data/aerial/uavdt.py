@@ -30,11 +30,12 @@ FIELDS = (
     *("frame", "target", "left", "top", "width", "height"),
     *("out of view", "occlusion", "category"),
 )
+FOG = ("weather", "fog")
 # The ten flags in the order of the file, each with the axis and phrase that it means.
 ATTRIBUTES: dict[str, tuple[str, str] | None] = {
     "daylight": ("time", "daytime"),
     "night": ("time", "night"),
-    "fog": ("weather", "fog"),
+    "fog": FOG,
     "low altitude": ("altitude", "low altitude"),
     "medium altitude": ("altitude", "medium altitude"),
     "high altitude": ("altitude", "high altitude"),
@@ -142,7 +143,11 @@ def _place(
 
 
 def _read_attributes(folder: Path, findings: Findings) -> dict[str, dict[str, tuple[float, ...]]]:
-    """Read the flags of every sequence; several flags of one axis share its probability."""
+    """Read the flags of every sequence; several flags of one axis share its probability.
+
+    A time without fog is one of the other kinds of weather, each as likely: with fog or nothing the
+    axis would have one answer only.
+    """
     read: dict[str, dict[str, tuple[float, ...]]] = {}
     for path in sorted(Path(folder).glob("*_attr.txt")):
         # The release has a file name with a space: "M0701 _attr.txt".
@@ -159,6 +164,9 @@ def _read_attributes(folder: Path, findings: Findings) -> dict[str, dict[str, tu
             for meaning, flag in zip(ATTRIBUTES.values(), rows[0][1], strict=True)
             if meaning and flag == "1"
         ]
+        axes = {axis for axis, _ in told}
+        if "time" in axes and "weather" not in axes:
+            told += [("weather", phrase) for phrase in AXES["weather"] if phrase != FOG[1]]
         read[name] = {
             axis: _shares([phrase for other, phrase in told if other == axis], AXES[axis])
             for axis in dict(told)

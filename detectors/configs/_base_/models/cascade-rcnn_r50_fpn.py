@@ -5,7 +5,7 @@ _base_ = "mmdet::_base_/models/cascade-rcnn_r50_fpn.py"
 stages = [
     dict(
         assigner=dict(
-            type="MaxIoUAssigner",
+            type="IgnoreAwareMaxIoUAssigner",
             pos_iou_thr=threshold,
             neg_iou_thr=threshold,
             min_pos_iou=threshold,
@@ -28,7 +28,9 @@ stages = [
 ]
 model = dict(
     train_cfg=dict(
-        rpn=dict(assigner=dict(ignore_iof_thr=0.5, gpu_assign_thr=100)),
+        rpn=dict(
+            assigner=dict(type="IgnoreAwareMaxIoUAssigner", ignore_iof_thr=0.5, gpu_assign_thr=100)
+        ),
         rcnn=stages,
     ),
     test_cfg=dict(rcnn=dict(max_per_img=500)),

@@ -31,6 +31,7 @@ model = dict(
     ),
     positional_encoding=dict(num_feats=64),
     bbox_head=dict(num_classes=10, embed_dims=128),
+    test_cfg=dict(max_per_img=100),
 )
 # From scratch the backbone learns as fast as the rest.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=1.0)}))

@@ -1,4 +1,4 @@
-"""DINO and its optimizer as in MMDetection."""
+"""DINO and its optimizer as in MMDetection, for hundreds of boxes."""
 
 model = dict(
     as_two_stage=True,
@@ -77,7 +77,7 @@ model = dict(
     ),
     num_queries=900,
     positional_encoding=dict(normalize=True, num_feats=128, offset=0.0, temperature=20),
-    test_cfg=dict(max_per_img=300),
+    test_cfg=dict(max_per_img=500),
     train_cfg=dict(
         assigner=dict(
             match_costs=[

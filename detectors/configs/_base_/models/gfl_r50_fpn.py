@@ -80,7 +80,7 @@ model = dict(
     ),
     train_cfg=dict(
         allowed_border=-1,
-        assigner=dict(ignore_iof_thr=0.5, topk=9, type="ATSSAssigner"),
+        assigner=dict(ignore_iof_thr=0.5, topk=9, type="IgnoreAwareATSSAssigner"),
         debug=False,
         pos_weight=-1,
     ),

@@ -6,4 +6,4 @@ test_cfg = dict(type="TestLoop")
 param_scheduler = [
     dict(type="MultiStepLR", begin=0, end=50, by_epoch=True, milestones=[40], gamma=0.1)
 ]
-auto_scale_lr = dict(enable=False, base_batch_size=32)
+auto_scale_lr = dict(enable=False, base_batch_size=24)
