@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import arg
 
@@ -107,6 +107,12 @@ class TrainConfig(TrainingConfig):
     checkpointing_steps: int = 800
     """Optimizer steps between checkpoints; the last step always has one."""
 
+    # Where features lie and what the backward pass keeps decide nothing of the result.
+    free_on_resume: ClassVar[frozenset[str]] = TrainingConfig.free_on_resume | {
+        "cache_dir",
+        "gradient_checkpointing",
+    }
+
     def __post_init__(self) -> None:
         for name, value in (_PUBLISHED[self.published] | _TUNING[self.tuning]).items():
             if getattr(self, name) is None:
@@ -118,6 +124,10 @@ class TrainConfig(TrainingConfig):
             if (value := getattr(self, name)) is not None and not value >= least
         ]
         problems += _frame_problems(self.num_frames, 4)
+        if self.validation_steps is not None:
+            problems.append(
+                "`validation_steps` draws nothing here; generate from the checkpoints instead."
+            )
         if problems:
             raise InputError(problems)
 
@@ -150,6 +160,8 @@ class GenerateConfig:
     """Prompts, such as "a ball drops and bounces"."""
     tuned: Path | None = None
     """Output of `train videorepa`; the base alone when not given."""
+    lora_scale: float | None = None
+    """Strength of a tuned LoRA on top of its own scale; 1 when not given."""
     output_dir: Path = Path("outputs/generate-videorepa")
     """Folder for clips, previews and records."""
     base: str = "motion"
@@ -196,6 +208,7 @@ class GenerateConfig:
 
 
 _GENERATE_AT_LEAST = {
+    "lora_scale": 0,
     "num_videos": 1,
     "seed": 0,
     "num_inference_steps": 1,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from visionrel.artifacts import sha256_of
+from visionrel.artifacts import check_output_folder, sha256_of
 from visionrel.bases import Base
 from visionrel.devices import choose_device
 from visionrel.errors import InputError
@@ -47,8 +47,21 @@ def generate(config: GenerateConfig) -> list[Path]:
         config = replace(config, seed=secrets.randbelow(2**31))
         logger.info("seed %d", config.seed)
     base = resolve_video_base(config.base, config.revision)
-    pipeline = load_pipeline(config, base)
+    check_output_folder(config.output_dir)
     adapter = {str(path): sha256_of(path) for path in tuned_files(config.tuned)}
+    if config.tuned is not None and not adapter:
+        raise InputError(
+            f"`tuned` is {config.tuned}, which does not exist or holds neither {LORA_NAME} nor "
+            f"{TRANSFORMER_FOLDER}/ with weights; give the output of `visionrel train videorepa`."
+        )
+    if config.lora_scale is not None and (
+        config.tuned is None or (config.tuned / TRANSFORMER_FOLDER).is_dir()
+    ):
+        raise InputError(
+            f"`lora_scale` is {config.lora_scale}, but `tuned` is {config.tuned}, which is no "
+            "LoRA; leave it out."
+        )
+    pipeline = load_pipeline(config, base)
     paths = []
     for prompt in config.prompts:
         for index in range(config.num_videos):
@@ -65,6 +78,8 @@ def load_pipeline(config: GenerateConfig, base: Base) -> VideoREPAPipeline:
     pipeline = load_video_components(base, device, _DTYPES[config.precision])
     if config.tuned is not None:
         pipeline.load_tuned(config.tuned)
+    if config.lora_scale is not None:
+        pipeline.set_adapters(pipeline.get_active_adapters(), config.lora_scale)
     if problems := size_problems(pipeline, config.height, config.width):
         raise InputError(problems)
     pipeline.set_progress_bar_config(desc="generating", leave=False, disable=None)

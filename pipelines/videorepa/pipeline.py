@@ -71,7 +71,7 @@ class VideoREPAPipeline(CogVideoXPipeline):
         if LORA_METADATA not in metadata:
             logger.warning(
                 "%s does not say its `lora_alpha` and is applied at scale 1. VideoREPA-5B's "
-                "published LoRA was trained at 0.5: call set_adapters with weight 0.5.",
+                "published LoRA was trained at 0.5: give `--lora_scale 0.5`, or call set_adapters.",
                 path,
             )
         try:

@@ -21,7 +21,13 @@ from transformers.models.videomae.modeling_videomae import get_sinusoid_encoding
 from visionrel.artifacts import load_json
 from visionrel.errors import InputError
 from visionrel.pipelines.videorepa.student import TokenGrid
-from visionrel.weights_manifest import digest_of, embedded_folder, hash_folder, load_manifest
+from visionrel.weights_manifest import (
+    digest_of,
+    embedded_folder,
+    hash_folder,
+    load_manifest,
+    weights_folder,
+)
 
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -225,15 +231,28 @@ def find_teacher(name: str) -> Path:
     Raises:
         InputError: If there is none.
     """
-    embedded = load_manifest()
-    if name in embedded:
+    encoders = [each for each in load_manifest() if _model_type(weights_folder() / each)]
+    if name in encoders:
         return embedded_folder(name)
     if Path(name).expanduser().is_dir():
         return Path(name).expanduser()
+    step = "Give a folder that Transformers saved."
+    if name == "motion-teacher":
+        step = (
+            "Make it with `visionrel weights build motion-teacher` and give its folder, or train "
+            "without teacher: `--proj_coeff 0`."
+        )
     raise InputError(
-        f"Unknown teacher {name!r}: it is no folder and none of the embedded models "
-        f"({', '.join(embedded) or 'none installed'}). Give a folder that Transformers saved."
+        f"Unknown teacher {name!r}: it is no folder and none of the embedded encoders "
+        f"({', '.join(encoders) or 'none installed'}). {step}"
     )
+
+
+def _model_type(folder: Path) -> str | None:
+    """Which of the encoders a folder holds; None for anything else."""
+    path = folder / "config.json"
+    kind = load_json(path).get("model_type") if path.is_file() else None
+    return kind if kind in _TEACHERS else None
 
 
 def load_teacher(folder: Path) -> Teacher:

@@ -17,7 +17,7 @@ from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from torch import Tensor
 
-from visionrel.artifacts import save_tensors
+from visionrel.artifacts import check_output_folder, save_tensors
 from visionrel.bases import Base
 from visionrel.errors import InputError
 from visionrel.losses import token_alignment_loss, token_relation_distillation_loss
@@ -49,6 +49,7 @@ from visionrel.pipelines.videorepa.teachers import (
 )
 from visionrel.training import SampleRandom, Task, TrainingResult, settle_seed, weight_dtype
 from visionrel.training import train as run_training
+from visionrel.training.checkpoints import check_same_run, find_checkpoint, load_checkpoint
 
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def train(
         on_step: Called after each optimizer step with its metrics; may raise `StopTraining`.
     """
     base = resolve_video_base(config.base, config.revision)
+    check_output_folder(config.output_dir)
     found = find_teacher(config.teacher) if config.proj_coeff else None
     # Before the long pass over the clips: the head and a LoRA are drawn from it.
     config = settle_seed(config)
@@ -77,11 +79,20 @@ def train(
 def _make_task(config: TrainConfig, base: Base, found: Path | None) -> VideoREPATask:
     """Builds the task; autoencoder, text encoder and teacher leave the memory on return."""
     components = load_video_components(base)
-    config = settle(config, components)
-    clips = read_training_clips(config)
+    _check_resume(settle(config, components))
     device = PartialState(cpu=config.device == "cpu").device
     teacher = None if found is None else (load_teacher(found).to(device), teacher_digest(found))
-    return VideoREPATask(config, components.to(device), clips, base, teacher)
+    return VideoREPATask(config, components.to(device), None, base, teacher)
+
+
+def _check_resume(config: TrainConfig) -> None:
+    """Tells settings that differ from the checkpoint's before clips are decoded and encoded.
+
+    The sizes of the run are known only with the clips; the loop compares them.
+    """
+    if (checkpoint := find_checkpoint(config)) is not None:
+        header = load_checkpoint(checkpoint)[1]
+        check_same_run(checkpoint, header, config, header["run"])
 
 
 class VideoREPATask(Task):
@@ -92,7 +103,8 @@ class VideoREPATask(Task):
     Args:
         config: Settings.
         components: The base in float32; its transformer is trained in place.
-        clips: The training clips, all of `config`'s size.
+        clips: The training clips, all of `config`'s size; if None, those of `train_data_dir`, read
+            once everything else is checked.
         base: Where the components come from.
         teacher: The encoder and a hash that names it; not needed with `proj_coeff` 0.
     """
@@ -101,19 +113,21 @@ class VideoREPATask(Task):
         self,
         config: TrainConfig,
         components: CogVideoXPipeline,
-        clips: Sequence[TrainingClip],
+        clips: Sequence[TrainingClip] | None,
         base: Base,
         teacher: tuple[Teacher, str] | None = None,
     ) -> None:
         super().__init__()
         self.config, self.base = settle(config, components), base
-        self.num_items = len(clips)
         encoder, digest = teacher if teacher and config.proj_coeff else (None, None)
         self._check(components, encoder)
         self.scheduler = components.scheduler
         self.scaling_factor = components.vae.config.scaling_factor
         self.transformer = self._prepare_transformer(components)
         self._set_geometry(components, encoder)
+        if clips is None:
+            clips = read_training_clips(self.config)
+        self.num_items = len(clips)
         self.features = ClipFeatures(
             FeatureCache(self.config.cache_dir or self.config.output_dir / "cache"),
             clips,
@@ -187,8 +201,6 @@ class VideoREPATask(Task):
 
     def _check(self, components: CogVideoXPipeline, encoder: Teacher | None) -> None:
         problems = []
-        if not self.num_items:
-            problems.append(f"`train_data_dir` {self.config.train_data_dir} holds no clip.")
         if (kind := components.scheduler.config.prediction_type) != "v_prediction":
             problems.append(f"The base predicts {kind!r}; VideoREPA needs `v_prediction`.")
         if components.transformer.config.patch_size_t is not None:
@@ -197,10 +209,6 @@ class VideoREPATask(Task):
             problems.append("`proj_coeff` is above 0 and there is no teacher; give `teacher`.")
         if encoder is not None and encoder.sees_first_frame and self.config.alignment != "tokens":
             problems.append("A teacher of single frames needs `alignment` tokens.")
-        if self.config.validation_steps is not None:
-            problems.append(
-                "`validation_steps` draws nothing here; generate from the checkpoints instead."
-            )
         problems += size_problems(components, self.config.height, self.config.width)
         if problems:
             raise InputError(problems)

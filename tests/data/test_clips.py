@@ -49,6 +49,18 @@ def write_uneven(path) -> None:
         container.mux(stream.encode())
 
 
+def copy_packets(source, target, earlier=0.0, **options) -> None:
+    """Copy a video without encoding it; what then lies before 0 s is cut off by an edit list."""
+    with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                shift = round(earlier / packet.time_base)
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = stream
+                new.mux(packet)
+
+
 def problems_of(*arguments, **settings) -> list[str]:
     with pytest.raises(InputError) as caught:
         read_clips(*arguments, **settings)
@@ -192,6 +204,19 @@ def test_every_bad_clip_is_listed_at_once(tmp_path):
         assert any(p.startswith(name) and why in p for p in problems), (name, text)
     assert "good" not in text
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_trimmed_files_are_whole_and_cut_ones_are_told(tmp_path):
+    write_mp4(tmp_path / "a.mp4", moving_square(17))
+    copy_packets(tmp_path / "a.mp4", tmp_path / "trimmed.mp4", earlier=0.5)
+    assert len(read_pixels(tmp_path / "trimmed.mp4")[0]) == 13
+    copy_packets(tmp_path / "a.mp4", tmp_path / "cut.mp4", movflags="faststart")
+    with av.open(str(tmp_path / "cut.mp4")) as container:
+        ends = [packet.pos for packet in container.demux(video=0) if packet.pos]
+    whole = (tmp_path / "cut.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: ends[9]])
+    with pytest.raises(InputError, match=r"cut off: \d+ of 17 frames"):
+        read_pixels(tmp_path / "cut.mp4")
 
 
 def test_tables_with_missing_columns_captions_and_files(tmp_path):

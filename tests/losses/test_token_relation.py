@@ -76,6 +76,20 @@ def test_float32(block_size):
     assert (found[1] - gradient).norm() < 1e-4 * gradient.norm()
 
 
+def test_published_size():
+    """Behaviours 14 and 16 at 3600 tokens of 768 channels, tiles chosen by the loss itself."""
+    narrow = make_relations(0, 768, (1, 24, 150)).bfloat16()
+    student, teacher = narrow.float(), make_tokens(10, 768, (1, 24, 150), torch.float32)
+    value, gradient = value_and_gradient(dense_loss, student, teacher)
+    found = value_and_gradient(token_relation_distillation_loss, student, teacher)
+    torch.testing.assert_close(found[0], value, rtol=1e-6, atol=0)
+    # A single pair that flips at the margin may make 4e-4.
+    assert (found[1] - gradient).norm() < 1e-3 * gradient.norm()
+    found = value_and_gradient(token_relation_distillation_loss, narrow, teacher)
+    torch.testing.assert_close(found[0], value, rtol=1e-3, atol=0)
+    assert (found[1].float() - gradient).norm() < 2e-2 * gradient.norm()
+
+
 def test_gradient_is_that_of_finite_differences():
     student, teacher = make_tokens(0, 3, (1, 2, 3)).requires_grad_(), make_tokens(1, 3, (1, 2, 3))
     assert torch.autograd.gradcheck(

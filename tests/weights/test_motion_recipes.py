@@ -9,6 +9,7 @@ import torch
 from diffusers import CogVideoXPipeline
 from diffusers.models.attention_processor import CogVideoXAttnProcessor2_0
 
+from visionrel.errors import InputError
 from visionrel.pipelines.videorepa.teachers import VideoMAETeacher, load_teacher
 from visionrel.training import SampleRandom
 from visionrel.weights.recipes import motion, motion_teacher
@@ -112,6 +113,39 @@ def test_a_run_from_a_base_keeps_its_encoders(built, tmp_path):
     motion.build(motion.BuildConfig(output_dir=tmp_path, start=built / "motion", **SHORT))
     text = "text_encoder/model.safetensors"
     assert (tmp_path / "motion" / text).read_bytes() == (built / "motion" / text).read_bytes()
+
+
+def test_no_steps_keep_the_transformer_of_the_start(built, tmp_path):
+    short = SHORT | {"vae_steps": 0, "transformer_steps": 0}
+    motion.build(motion.BuildConfig(output_dir=tmp_path, start=built / "motion", **short))
+    before = (built / "motion" / TRANSFORMER).read_bytes()
+    assert (tmp_path / "motion" / TRANSFORMER).read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"build.json", "motion"}
+
+
+def test_a_folder_that_began_elsewhere_is_refused(built, tmp_path):
+    (tmp_path / "build.json").write_text('{"start": "scratch"}')
+    with pytest.raises(InputError, match="holds a build from scratch, and `start` is now"):
+        motion.build(motion.BuildConfig(output_dir=tmp_path, start=built / "motion", **SHORT))
+    with pytest.raises(InputError, match="which this build would replace"):
+        motion.build(motion.BuildConfig(output_dir=built, start=built / "motion", **SHORT))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "message"),
+    [
+        (motion, {"transformer_steps": 0}, "`transformer_steps` must be at least 1, got 0"),
+        (motion, {"text_steps": 0}, "`text_steps` must be at least 1, got 0"),
+        (motion, {"transformer_batch_size": 0}, "`transformer_batch_size` must be at least 1"),
+        (motion, {"cached_clips": 0}, "`cached_clips` must be at least 1, got 0"),
+        (motion, {"vae_learning_rate": 0.0}, "`vae_learning_rate` must be above 0"),
+        (motion_teacher, {"steps": 0}, "`steps` must be at least 1, got 0"),
+        (motion_teacher, {"learning_rate": 0.0}, "`learning_rate` must be above 0"),
+    ],
+)
+def test_bad_settings_are_told_at_once(recipe, changes, message):
+    with pytest.raises(InputError, match=message):
+        recipe.BuildConfig(**changes)
 
 
 def test_the_teacher_recipe_leaves_a_teacher_of_videorepa(tmp_path):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from torch.nn import functional
 from visionrel.artifacts import atomic_write
 from visionrel.errors import InputError
 
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 EXTENSIONS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 CAPTION_SUFFIX = ".txt"
@@ -234,7 +238,8 @@ def _scan(path: Path) -> _Facts:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise ValueError("the file has no pictures; give a video.")
-            stated = container.streams.video[0].frames
+            stream = container.streams.video[0]
+            stated, seconds = stream.frames, _stated_seconds(container)
             for frame in container.decode(video=0):
                 times.append(float(frame.time or 0.0))
                 sizes.add((frame.height, frame.width))
@@ -242,7 +247,10 @@ def _scan(path: Path) -> _Facts:
         raise ValueError(
             f"the video cannot be read ({error}); copy it again or encode it anew."
         ) from error
-    if len(times) < stated:
+    # A trimmed file still states the frames before its start, and others are one off; but the time
+    # that it states is filled with frames if it is whole.
+    step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 0.0
+    if len(times) < stated and max(times, default=0.0) < seconds - 3 * step:
         raise ValueError(
             f"the video is cut off: {len(times)} of {stated} frames can be read; copy it again."
         )
@@ -251,6 +259,16 @@ def _scan(path: Path) -> _Facts:
     if len(sizes) > 1:
         raise ValueError("the frames have several sizes; encode the video anew with one.")
     return _Facts(times, *sizes.pop())
+
+
+def _stated_seconds(container: InputContainer) -> float:
+    """When the last frame ends, as the file states it; infinite if it does not."""
+    stream = container.streams.video[0]
+    if stream.duration is not None:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    if container.duration is not None:
+        return ((container.start_time or 0) + container.duration) / 1e6  # in microseconds
+    return float("inf")
 
 
 def _pick(path: Path, chosen: Sequence[int]) -> np.ndarray:

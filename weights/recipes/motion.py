@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from visionrel.errors import InputError
+
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLCogVideoX, CogVideoXPipeline
@@ -42,7 +44,7 @@ class BuildConfig:
     cached_clips: int = 40_000
     """Clips whose latents the transformer learns from."""
     transformer_steps: int = 12_000
-    """Optimizer steps of the transformer."""
+    """Optimizer steps of the transformer; with `start`, 0 keeps that of the base."""
     transformer_batch_size: int = 32
     """Latents per step."""
     transformer_learning_rate: float = 8e-4
@@ -53,6 +55,33 @@ class BuildConfig:
     """Precision of the products of autoencoder and transformer; the faster when not given."""
     seed: int = 0
     """Decides every random draw."""
+
+    def __post_init__(self) -> None:
+        at_least = _AT_LEAST | (_FROM_SCRATCH if self.start is None else {})
+        problems = [
+            f"`{name}` must be at least {least}, got {value}."
+            for name, least in at_least.items()
+            if not (value := getattr(self, name)) >= least
+        ]
+        problems += [
+            f"`{name}` must be above 0, got {value}."
+            for name in ("vae_learning_rate", "transformer_learning_rate")
+            if not (value := getattr(self, name)) > 0
+        ]
+        if problems:
+            raise InputError(problems)
+
+
+_AT_LEAST = {
+    "text_steps": 0,
+    "vae_crop_steps": 0,
+    "vae_steps": 0,
+    "cached_clips": 1,
+    "transformer_steps": 0,
+    "transformer_batch_size": 1,
+    "seed": 0,
+}
+_FROM_SCRATCH = {"text_steps": 1, "transformer_steps": 1}
 
 
 def build(config: BuildConfig) -> dict[str, Any]:
@@ -65,9 +94,11 @@ def build(config: BuildConfig) -> dict[str, Any]:
     from visionrel.worlds.motion import vocabulary
 
     torch.manual_seed(config.seed)
+    origin = "scratch"
     if config.start is not None:
         found = resolve_base(str(config.start), models=COGVIDEOX)
-        config = replace(config, start=found.folder)
+        config, origin = replace(config, start=found.folder), found.digest
+    _check_origin(config, origin)
     folder = config.output_dir
     if config.start is None:
         words = tokenizer.build_tokenizer(vocabulary(), folder / "tokenizer")
@@ -75,11 +106,37 @@ def build(config: BuildConfig) -> dict[str, Any]:
         words = T5Tokenizer.from_pretrained(config.start / "tokenizer")
     text_encoder = _train_text_encoder(config, words)
     vae = _train_vae(config)
+    if not config.transformer_steps:
+        return _write(config, config.start / "transformer", words, text_encoder, vae)
     cache = latents.cache_clips(vae, words, folder / "latents", config.cached_clips, config.seed)
     if config.start is None:
         vae.register_to_config(scaling_factor=cache.scaling_factor())
     _train_transformer(config, words, text_encoder, cache, vae)
-    return _write(config, words, text_encoder, vae)
+    return _write(config, folder / "transformer" / "transformer", words, text_encoder, vae)
+
+
+def _check_origin(config: BuildConfig, origin: str) -> None:
+    """Refuse a folder whose stages began elsewhere: they would go on as if `start` were theirs.
+
+    Args:
+        config: settings, with the folder of `start`.
+        origin: hash of `start`, or "scratch".
+    """
+    from visionrel.artifacts import load_json, save_json
+
+    place, note = config.output_dir / "motion", config.output_dir / "build.json"
+    if config.start is not None and config.start.resolve() == place.resolve():
+        raise InputError(
+            f"`start` is {config.start}, which this build would replace; choose another "
+            "`output_dir`."
+        )
+    if not note.is_file():
+        save_json(note, {"start": origin})
+    elif (before := load_json(note)["start"]) != origin:
+        raise InputError(
+            f"`output_dir` {config.output_dir} holds a build from {before}, and `start` is now "
+            f"{origin}; choose another `output_dir`, or give the same `start` to go on."
+        )
 
 
 def _train_text_encoder(config: BuildConfig, tokenizer: T5Tokenizer) -> T5EncoderModel:
@@ -202,6 +259,7 @@ def _train_transformer(
 
 def _write(
     config: BuildConfig,
+    transformer: Path,
     tokenizer: T5Tokenizer,
     text_encoder: T5EncoderModel,
     vae: AutoencoderKLCogVideoX,
@@ -209,7 +267,6 @@ def _write(
     """Put the parts together as a stock CogVideoX folder."""
     place = config.output_dir / "motion"
     shutil.rmtree(place, ignore_errors=True)
-    transformer = config.output_dir / "transformer" / "transformer"
     assemble(transformer, tokenizer, text_encoder, vae).save_pretrained(place)
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     return {"base": str(place), "megabytes": round(size / 1e6, 1)}

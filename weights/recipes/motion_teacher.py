@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from visionrel.errors import InputError
+
 
 SUMMARY = "Train the video encoder whose token relations VideoREPA distils."
 
@@ -23,6 +25,17 @@ class BuildConfig:
     """Learning rate after the warm-up; it falls to 0 as a cosine."""
     seed: int = 0
     """Decides every random draw."""
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"`{name}` must be at least {least}, got {value}."
+            for name, least in (("steps", 1), ("seed", 0))
+            if not (value := getattr(self, name)) >= least
+        ]
+        if not self.learning_rate > 0:
+            problems.append(f"`learning_rate` must be above 0, got {self.learning_rate}.")
+        if problems:
+            raise InputError(problems)
 
 
 def build(config: BuildConfig) -> dict[str, Any]:

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
 
+from tests.pipelines.videorepa.test_trainer import make_task
 from tests.pipelines.videorepa.toys import FRAMES, SIZE, make_toy_pipeline, toy_base_folder
 from visionrel.data.clips import read_pixels
 from visionrel.errors import InputError
+from visionrel.pipelines.videorepa import generate as module
 from visionrel.pipelines.videorepa.config import GenerateConfig
 from visionrel.pipelines.videorepa.generate import draw, generate, load_pipeline, tuned_files
 from visionrel.pipelines.videorepa.pipeline import resolve_video_base
+from visionrel.training import train
 
 
 def make_config(folder, **changes) -> GenerateConfig:
@@ -108,6 +111,33 @@ def test_a_size_that_holds_no_whole_patches_is_refused_before_anything_is_drawn(
         "`width` must be a multiple of 8 for this base, got 28.",
     ]
     assert not (tmp_path / "clips").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tuned": "nothing"}, "`tuned` is .*nothing, which does not exist"),
+        ({"output_dir": "file"}, "`output_dir` is .* is a file"),
+    ],
+)
+def test_wrong_paths_are_told_before_the_base_is_loaded(tmp_path, monkeypatch, changes, message):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(module, "load_pipeline", None)
+    paths = {name: tmp_path / value for name, value in changes.items()}
+    with pytest.raises(InputError, match=message):
+        generate(make_config(tmp_path, **paths))
+
+
+def test_a_lora_is_applied_at_the_wanted_scale(tmp_path):
+    task = make_task(tmp_path, tuning="lora", max_train_steps=1)
+    train(task, task.config)
+    config = make_config(tmp_path, tuned=tmp_path / "out", lora_scale=0.5)
+    pipeline = load_pipeline(config, resolve_video_base(config.base))
+    layer = pipeline.transformer.transformer_blocks[0].attn1.to_q
+    assert list(layer.scaling.values()) == [0.25]  # half of alpha / rank
+    assert '"lora_scale": 0.5' in generate(config)[0].with_suffix(".json").read_text()
+    with pytest.raises(InputError, match=r"`lora_scale` is 0\.5, but `tuned` is None"):
+        generate(make_config(tmp_path, lora_scale=0.5))
 
 
 def test_other_pipelines_are_refused(tmp_path):

@@ -16,11 +16,13 @@ from tests.pipelines.videorepa.toys import (
     videomae_config,
 )
 from visionrel.errors import InputError
+from visionrel.pipelines.videorepa import teachers
 from visionrel.pipelines.videorepa.student import TokenGrid
 from visionrel.pipelines.videorepa.teachers import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     VideoMAETeacher,
+    find_teacher,
     load_teacher,
     resize_positions,
     shrink_frames,
@@ -113,6 +115,32 @@ def test_published_geometry():
     )
     assert embedding + 12 * layer == 86_225_664
     assert make_toy_videomae().grid(9, 64, 64) == TokenGrid(4, 8, 8)
+
+
+def test_published_size_step_by_step():
+    """One narrow layer on 49 frames of 480 x 720, against the chain written out."""
+    settings = {"num_hidden_layers": 1, "image_size": 224, "patch_size": 16, "num_frames": 16}
+    teacher = make_toy_videomae(**settings)
+    clip = make_clip(frames=49, height=480, width=720)[None]
+    model = VideoMAEModel(
+        videomae_config(**settings | {"image_size": (160, 240), "num_frames": 48})
+    )
+    model.layernorm = None
+    model.load_state_dict(teacher.model.state_dict())
+    table = get_sinusoid_encoding_table(8 * 14 * 14, 12).view(8, 14, 14, 12).permute(0, 3, 1, 2)
+    maps = F.interpolate(table, size=(10, 15), mode="bicubic", align_corners=False)
+    volume = F.interpolate(
+        maps.transpose(0, 1)[None], size=(24, 10, 15), mode="trilinear", align_corners=False
+    )
+    model.embeddings.position_embeddings = volume.flatten(2).mT
+    pixels = F.interpolate(
+        normalise(clip)[0, 1:], size=(160, 240), mode="bicubic", align_corners=False
+    )
+    with torch.no_grad():
+        expected = model.eval()(pixels[None]).last_hidden_state
+    found = teacher(clip)
+    assert found.shape == (1, 24, 150, 12)
+    torch.testing.assert_close(found.flatten(1, 2), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_position_table_is_resized_not_made_anew():
@@ -242,6 +270,20 @@ def test_dinov2_sees_the_published_size():
 
 
 # --- loading --------------------------------------------------------------------------------------
+
+
+def test_only_encoders_are_teachers(tmp_path, monkeypatch):
+    copy_of(toy_teacher_folder(), tmp_path / "encoder")
+    (tmp_path / "motion").mkdir()
+    embedded = dict.fromkeys(("encoder", "motion"))
+    monkeypatch.setattr(teachers, "load_manifest", lambda: embedded)
+    monkeypatch.setattr(teachers, "weights_folder", lambda: tmp_path)
+    monkeypatch.setattr(teachers, "embedded_folder", lambda name: tmp_path / name)
+    assert find_teacher("encoder") == tmp_path / "encoder"
+    with pytest.raises(InputError, match=r"Unknown teacher 'motion'.*encoders \(encoder\)"):
+        find_teacher("motion")
+    with pytest.raises(InputError, match=r"weights build motion-teacher.*--proj_coeff 0"):
+        find_teacher("motion-teacher")
 
 
 def test_a_saved_teacher_is_the_same():

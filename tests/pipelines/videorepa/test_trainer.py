@@ -116,6 +116,7 @@ def test_lora_and_nominal_settings(tmp_path):
         ({"proj_coeff": -1.0}, "`proj_coeff` must be at least 0"),
         ({"rank": 0}, "`rank` must be at least 1"),
         ({"align_layer": 0}, "`align_layer` must be at least 1"),
+        ({"validation_steps": 5}, "`validation_steps` draws nothing here; generate from"),
     ],
 )
 def test_bad_settings(tmp_path, changes, message):
@@ -128,7 +129,6 @@ def test_bad_settings(tmp_path, changes, message):
     [
         ({"align_layer": 5}, r"`align_layer` must lie in \[1, 4\]"),
         ({"height": 36}, "`height` must be a multiple of 8 for this base, got 36"),
-        ({"validation_steps": 5}, "`validation_steps` draws nothing here; generate from"),
     ],
 )
 def test_settings_that_do_not_fit_the_base(tmp_path, changes, message):
@@ -402,6 +402,46 @@ def test_an_occupied_folder_is_told_before_the_clips_are_encoded(tmp_path, monke
     monkeypatch.setattr(trainer, "load_video_components", None)
     with pytest.raises(InputError, match="already holds"):
         run_command(make_config(tmp_path, **known, max_train_steps=1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"margin": 0.2}, "`margin` is 0.2, but .* was trained with 0.1"),
+        ({"align_layer": 5}, "`align_layer` "),
+        ({"height": 36}, "`height` "),
+    ],
+)
+def test_wrong_settings_are_told_before_the_clips_are_read(tmp_path, monkeypatch, changes, message):
+    write_clips(tmp_path / "clips")
+    known = {"base": str(toy_base_folder()), "teacher": str(toy_teacher_folder())}
+    if "margin" in changes:
+        run_command(make_config(tmp_path, **known, max_train_steps=1))
+        known |= {"max_train_steps": 1, "resume_from_checkpoint": "latest"}
+    monkeypatch.setattr(trainer, "read_training_clips", None)
+    with pytest.raises(InputError, match=message):
+        run_command(make_config(tmp_path, **known, **changes))
+
+
+def test_an_output_folder_that_cannot_be_made_is_told_before_the_base_is_loaded(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(trainer, "load_video_components", None)
+    (tmp_path / "out").touch()
+    known = {"base": str(toy_base_folder()), "teacher": str(toy_teacher_folder())}
+    with pytest.raises(InputError, match=r"`output_dir` is .* is a file"):
+        run_command(make_config(tmp_path, **known))
+
+
+def test_cache_and_checkpointing_may_change_on_resume(tmp_path):
+    def stop(_step, _metrics):
+        raise StopTraining
+
+    task = make_task(tmp_path)
+    train(task, task.config, on_step=stop)
+    changes = {"cache_dir": tmp_path / "moved", "gradient_checkpointing": True}
+    task = make_task(tmp_path, resume_from_checkpoint="latest", **changes)
+    assert train(task, task.config).steps == 3
 
 
 def test_only_what_is_trained_stays_in_memory(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ def stage_settings(folder: Path, seed: int, steps: int, **settings: Any) -> Trai
         steps: Optimizer steps.
         settings: Further ones of `TrainingConfig`.
     """
-    settings["lr_warmup_steps"] = min(settings.get("lr_warmup_steps", 0), steps - 1)
+    settings["lr_warmup_steps"] = min(settings.get("lr_warmup_steps", 0), max(0, steps - 1))
     return TrainingConfig(
         output_dir=folder,
         seed=seed,

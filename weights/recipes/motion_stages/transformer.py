@@ -16,8 +16,8 @@ from visionrel.weights.recipes.motion_stages.clips import GRID_FRAMES, GRID_SIDE
 from visionrel.weights.recipes.motion_stages.latents import CachedClips
 from visionrel.weights.recipes.motion_stages.text import WIDTH, pad_sometimes
 from visionrel.weights.recipes.motion_stages.tokenizer import MAX_LENGTH, tokenize
+from visionrel.weights.recipes.scenes_stages.layout import keep_outputs
 from visionrel.weights.recipes.scenes_stages.saving import save_model
-from visionrel.weights.recipes.scenes_stages.unet import keep_output
 from visionrel.worlds.motion import FRAMES
 from visionrel.worlds.motion.scene import APPEARANCES
 
@@ -131,7 +131,7 @@ class DenoisingTask(Task):
         with torch.no_grad():
             ids = pad_sometimes(batch["input_ids"], self.pad)
             states = self.text_encoder(ids).last_hidden_state
-        with keep_output(self.transformer.transformer_blocks[_LAYERS // 2]) as kept:
+        with keep_outputs(self.transformer.transformer_blocks[_LAYERS // 2]) as kept:
             predicted = self.transformer(
                 noisy,
                 states,
