@@ -24,6 +24,10 @@ from visionrel.errors import InputError, MachineError
 
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
+PICKLE_REMEDY = (
+    "convert it on a machine that trusts it: "
+    "safetensors.torch.save_file(torch.load(PATH, weights_only=False), 'weights.safetensors')"
+)
 
 
 def sha256_of(path: Path) -> str:
@@ -135,21 +139,20 @@ def load_pickled_tensors(path: Path) -> dict[str, Tensor]:
         InputError: If the file holds anything else: unpickling that could run its code.
     """
     check_file(path)
-    remedy = (
-        "convert it on a machine that trusts it: "
-        "safetensors.torch.save_file(torch.load(PATH, weights_only=False), 'weights.safetensors')"
-    )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can fail anywhere
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{path} cannot be read as plain tensors ({reason}). Nothing in it was run; {remedy}."
+            f"{path} cannot be read as plain tensors ({reason}). Nothing in it was run; "
+            f"{PICKLE_REMEDY}."
         ) from error
     if not isinstance(content, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
     ):
-        raise InputError(f"{path} must hold a dict of named tensors and nothing else; {remedy}.")
+        raise InputError(
+            f"{path} must hold a dict of named tensors and nothing else; {PICKLE_REMEDY}."
+        )
     return {name: value.detach() for name, value in content.items()}
 
 

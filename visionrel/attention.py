@@ -4,6 +4,8 @@ xFormers is imported on CUDA only: on a CPU its import prints warnings and gains
 """
 
 import importlib.util
+import logging
+from functools import cache
 from typing import Literal
 
 import torch
@@ -13,6 +15,8 @@ from torch.nn import functional as F
 from visionrel.errors import InputError
 
 
+logger = logging.getLogger(__name__)
+
 AttentionBackend = Literal["auto", "xformers", "sdpa"]
 _INSTALL = "pip install 'visionrel[gpu]'"
 
@@ -20,7 +24,7 @@ _INSTALL = "pip install 'visionrel[gpu]'"
 def resolve_attention(
     backend: AttentionBackend, device: torch.device | str
 ) -> Literal["xformers", "sdpa"]:
-    """Decides the kernel: xFormers where CUDA and the package are there, else PyTorch's own.
+    """Decides the kernel: xFormers where it runs, which needs CUDA, else PyTorch's own.
 
     Args:
         backend: `auto`, or one of the two by name.
@@ -31,12 +35,35 @@ def resolve_attention(
     """
     if backend not in ("auto", "xformers", "sdpa"):
         raise InputError(f"`attention` must be auto, xformers or sdpa, got {backend!r}.")
-    on_cuda = torch.device(device).type == "cuda"
-    installed = on_cuda and importlib.util.find_spec("xformers") is not None
-    if backend == "xformers" and not installed:
-        reason = f"needs the package: {_INSTALL}" if on_cuda else f"needs CUDA, not {device}"
-        raise InputError(f"`attention` xformers {reason}; `sdpa` works everywhere.")
-    return "xformers" if installed and backend != "sdpa" else "sdpa"
+    if backend == "sdpa":
+        return "sdpa"
+    problem = _xformers_problem(torch.device(device))
+    if backend == "xformers" and problem:
+        raise InputError(f"`attention` xformers {problem}; `sdpa` works everywhere.")
+    return "sdpa" if problem else "xformers"
+
+
+def _xformers_problem(device: torch.device) -> str | None:
+    if device.type != "cuda":
+        return f"needs CUDA, not {device}"
+    if importlib.util.find_spec("xformers") is None:
+        return f"needs the package: {_INSTALL}"
+    return _try_xformers(device)
+
+
+@cache
+def _try_xformers(device: torch.device) -> str | None:
+    """Why one small attention fails, as in a package built for another PyTorch or GPU."""
+    try:
+        from xformers.ops import memory_efficient_attention
+
+        query = torch.randn(1, 2, 1, 40, device=device)
+        memory_efficient_attention(query, query, query)
+    except Exception as error:  # of the import, the operators or CUDA
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        logger.warning("xFormers is installed but cannot run here: %s", reason)
+        return f"is installed but cannot run here ({reason})"
+    return None
 
 
 def set_attention(

@@ -4,10 +4,12 @@ Loading never touches the network. What is not on the disk is named, with the co
 fetches it; only `fetch_base` downloads.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
@@ -24,7 +26,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, T5EncoderModel
 
-from visionrel.artifacts import load_json
+from visionrel.artifacts import PICKLE_REMEDY, PICKLE_SUFFIXES, load_json, load_tensors
 from visionrel.attention import AttentionBackend, set_attention
 from visionrel.errors import InputError, VisionrelError
 from visionrel.weights_manifest import (
@@ -34,6 +36,8 @@ from visionrel.weights_manifest import (
     load_manifest,
 )
 
+
+logger = logging.getLogger(__name__)
 
 # Repositories that moved: the old id is withdrawn, the weights are the same.
 ALIASES = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
@@ -91,6 +95,31 @@ class Base:
         if self.kind == "hub":
             return {"name": self.name, "revision": self.revision}
         return {"name": self.name, "sha256": self.digest}
+
+    def origin(self) -> dict[str, str | None]:
+        """What a learned file's header says of it: `base_revision` or `base_sha256`."""
+        return {f"base_{key}": value for key, value in self.describe().items() if key != "name"}
+
+
+def warn_of_other_base(path: Path, base: Base) -> None:
+    """Warns if a learned file names another commit or hash than that of the base it goes into.
+
+    Pickles, and files made elsewhere, name none.
+    """
+    if Path(path).suffix in PICKLE_SUFFIXES:
+        return
+    header = load_tensors(path)[1]
+    for key, value in base.origin().items():
+        if header.get(key, value) != value:
+            logger.warning(
+                "%s was learned on %s with %s %s, but %s has %s; give the base that it names.",
+                path,
+                header.get("base_name", "another base"),
+                key,
+                header[key],
+                base.name,
+                value,
+            )
 
 
 def resolve_base(name: str, revision: str | None = None, models: Models = STABLE_DIFFUSION) -> Base:
@@ -255,13 +284,25 @@ def load_model(
         model, report = kind.from_pretrained(
             place, dtype=dtype, local_files_only=True, output_loading_info=True
         )
-    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
+    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
+        if isinstance(error, (UnpicklingError, OSError)) and (pickled := _pickled_weights(place)):
+            raise InputError(
+                f"{pickled} is damaged or holds more than plain tensors. Nothing in it was run; "
+                f"copy or fetch it again, or {PICKLE_REMEDY}."
+            ) from error
         raise InputError(
             f"The weights in {place} cannot be read: {str(error).strip()} They are half-downloaded "
             "or belong to another architecture; copy or fetch them again."
         ) from error
     _check_keys(place, report)
     return model.eval().requires_grad_(False)
+
+
+def _pickled_weights(place: Path) -> Path | None:
+    """The pickle that is read where no safetensors stand beside it."""
+    if any(place.glob("*.safetensors")):
+        return None
+    return next(iter(sorted(place.glob("*.bin"))), None)
 
 
 def _check_keys(place: Path, report: Mapping[str, Any]) -> None:

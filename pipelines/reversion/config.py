@@ -63,6 +63,9 @@ class TrainConfig(TrainingConfig):
     """Prepositions drawn per caption as positives of the steering loss."""
     temperature: float = 0.07
     """Temperature of the steering loss."""
+    negative_words: tuple[str, ...] = ()
+    """Words of the captions that alone count as negatives of the steering loss, such as its nouns
+    and adjectives; every word but stop words and prepositions when not given."""
     importance_sampling: bool = True
     """Draw noisy timesteps more often (relation-focal sampling); off draws them uniformly."""
     alpha: float = 0.5
@@ -74,6 +77,16 @@ class TrainConfig(TrainingConfig):
     """Pictures per validation prompt."""
     save_as_bin: bool = False
     """Also write learned_embeds.bin, the authors' pickled layout, for tools that need it."""
+
+    @property
+    def free_on_resume(self) -> frozenset[str]:
+        """Settings that decide nothing of the result.
+
+        Steering pools the words of a micro-batch in one loss, so that there the split counts, and
+        with it, since the samples of a step must stay, the number of processes.
+        """
+        free = TrainingConfig.free_on_resume | _FREE_ON_RESUME
+        return free - _SPLIT if self.steer_weight else free
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,6 +121,14 @@ class TrainConfig(TrainingConfig):
         return dataclasses.replace(self, **missing)
 
 
+# What the backward pass keeps, what is drawn to look at, what is written besides.
+_FREE_ON_RESUME = {
+    "gradient_checkpointing",
+    "validation_prompts",
+    "num_validation_images",
+    "save_as_bin",
+}
+_SPLIT = {"train_batch_size", "gradient_accumulation_steps"}
 _AT_LEAST = {
     "resolution": 1,
     "repeats": 1,

@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 
 from visionrel.artifacts import check_output_folder, sha256_of
-from visionrel.bases import Base, load_components, resolve_base
+from visionrel.bases import Base, load_components, resolve_base, warn_of_other_base
 from visionrel.devices import choose_device
 from visionrel.errors import InputError
 from visionrel.pipelines.reversion.config import GenerateConfig
 from visionrel.pipelines.reversion.pipeline import (
-    EMBEDDINGS_NAME,
     ReVersionPipeline,
     default_guidance,
     few_step_scheduler,
+    find_embeddings,
     is_small,
 )
 from visionrel.pipelines.reversion.tokens import fill_prompt
@@ -50,7 +50,7 @@ def generate(config: GenerateConfig) -> list[Path]:
     pipeline = load_pipeline(config, base)
     for prompt in config.prompts:
         fill_prompt(prompt, pipeline.relation_tokens)
-    adapter = {given: sha256_of(split_relation(given)[1]) for given in config.relations}
+    adapter = {given: sha256_of(find_relation(given)[1]) for given in config.relations}
     paths, grids = [], []
     for prompt in config.prompts:
         pictures = draw(pipeline, prompt, config)
@@ -69,12 +69,15 @@ def generate(config: GenerateConfig) -> list[Path]:
 def load_pipeline(config: GenerateConfig, base: Base) -> ReVersionPipeline:
     """The base with the relations loaded and the scheduler chosen."""
     device = choose_device(config.device)
+    relations = [find_relation(given) for given in config.relations]
+    for _, path in relations:
+        warn_of_other_base(path, base)
     components = load_components(base, device, _DTYPES[config.precision], config.attention)
     pipeline = ReVersionPipeline(**components.components, requires_safety_checker=False)
     pipeline.set_progress_bar_config(desc="generating", leave=False)
     if config.scheduler == "dpm-solver++":
         pipeline.scheduler = few_step_scheduler(pipeline.scheduler)
-    for token, path in map(split_relation, config.relations):
+    for token, path in relations:
         pipeline.load_relation(path, token)
     return pipeline
 
@@ -103,16 +106,15 @@ def draw(pipeline: ReVersionPipeline, prompt: str, config: GenerateConfig) -> li
     return drawn.images
 
 
-def split_relation(text: str) -> tuple[str | None, Path]:
+def find_relation(text: str) -> tuple[str | None, Path]:
     """Reads `FILE` or `<token>=FILE`; a folder stands for its learned_embeds.safetensors.
 
-    Example:
-        >>> split_relation("<on>=learned.safetensors")
-        ('<on>', PosixPath('learned.safetensors'))
+    Raises:
+        InputError: If there is no such file; says what to do.
     """
     named = re.fullmatch(r"(<[^\s<>]+>)=(.+)", text)
-    token, path = (named[1], Path(named[2])) if named else (None, Path(text))
-    return token, path / EMBEDDINGS_NAME if path.is_dir() else path
+    token, path = (named[1], named[2]) if named else (None, text)
+    return token, find_embeddings(Path(path))
 
 
 def make_grid(pictures: Sequence[Image.Image]) -> Image.Image:

@@ -65,11 +65,8 @@ class ReVersionPipeline(StableDiffusionPipeline):
         if isinstance(source, Mapping):
             embeddings = dict(source)
         else:
-            path = Path(source)
             width = self.text_encoder.get_input_embeddings().embedding_dim
-            embeddings = load_learned_embeds(
-                path / EMBEDDINGS_NAME if path.is_dir() else path, width
-            )
+            embeddings = load_learned_embeds(find_embeddings(Path(source)), width)
         if token is not None:
             if len(embeddings) != 1:
                 raise InputError(
@@ -255,6 +252,31 @@ class ReVersionPipeline(StableDiffusionPipeline):
         pixels, flagged = self.run_safety_checker(pixels, latents.device, latents.dtype)
         shown = [True] * len(pixels) if flagged is None else [not flag for flag in flagged]
         return self.image_processor.postprocess(pixels, output_type, shown), flagged
+
+
+def find_embeddings(path: Path) -> Path:
+    """A file of learned relations, or the one in a folder of `train reversion`.
+
+    Raises:
+        InputError: If there is none; names the newest checkpoint's, or how to train one.
+    """
+    file = path / EMBEDDINGS_NAME if path.is_dir() else path
+    if file.is_file():
+        return file
+    # Stopped runs have none in their folder yet.
+    checkpoints = sorted(path.glob(f"checkpoint-*/{EMBEDDINGS_NAME}"), key=_step)
+    remedy = (
+        f"the newest checkpoint of that run has {checkpoints[-1]}."
+        if checkpoints
+        else "train first: `visionrel train reversion --train_data_dir FOLDER --output_dir "
+        f"{path.parent if path.suffix else path}`."
+    )
+    raise InputError(f"The learned relation {file} does not exist; {remedy}")
+
+
+def _step(embeddings: Path) -> int:
+    step = embeddings.parent.name.rpartition("-")[2]
+    return int(step) if step.isdigit() else -1
 
 
 def is_small(pipeline: StableDiffusionPipeline) -> bool:

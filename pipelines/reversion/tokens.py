@@ -45,13 +45,19 @@ def add_relation_tokens(
         The tokens, for use in prompts in any case.
 
     Raises:
-        InputError: If a token is known already or has another width; nothing is added then.
+        InputError: If a token is known already, has another width or several rows; nothing is
+            added then.
     """
     width = text_encoder.get_input_embeddings().embedding_dim
     if len({token.lower() for token in embeddings}) < len(embeddings):
         raise InputError(f"Relation tokens must differ in more than case: {', '.join(embeddings)}.")
     for token, row in embeddings.items():
         check_new_token(tokenizer, token)
+        if row.ndim == 2 and len(row) > 1:
+            raise InputError(
+                f"The embedding of `{token}` has {len(row)} rows, got shape {tuple(row.shape)}; "
+                "tokens of several vectors are not supported. Learn it as one row."
+            )
         if row.shape not in ((width,), (1, width)):
             raise InputError(
                 f"The embedding of `{token}` must be one row of width {width} for this text "
@@ -164,14 +170,25 @@ class SteeringVocabulary:
     Args:
         tokenizer: With the relation token added.
         relation_token: The token being learned.
+        negative_words: Words of which the negatives must be, for instance those that a tagger
+            calls nouns and adjectives; all words when none are given.
+
+    Raises:
+        InputError: If one of `negative_words` is unknown to the tokenizer.
 
     Attributes:
         basis: The prepositions that the tokenizer knows; positives are drawn from these.
         special_ids: Never positives. Shape (n,), int64.
         never_negative_ids: Never negatives. Shape (n,), int64.
+        negative_word_ids: Where not empty, the only negatives. Shape (n,), int64.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, relation_token: str) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        relation_token: str,
+        negative_words: Collection[str] = (),
+    ) -> None:
         basis = known_words(tokenizer, PREPOSITIONS)
         stop_words = known_words(tokenizer, STOP_WORDS)
         special = set(tokenizer.all_special_ids) | {tokenizer.pad_token_id}
@@ -180,6 +197,7 @@ class SteeringVocabulary:
         self.basis = tuple(basis)
         self.special_ids = torch.tensor(sorted(special))
         self.never_negative_ids = torch.tensor(sorted(special | filtered | {relation}))
+        self.negative_word_ids = _word_ids(tokenizer, negative_words)
         if len(self.basis) < len(PREPOSITIONS):
             logger.info(
                 "The base's tokenizer knows %d of the %d basis prepositions: %s",
@@ -194,7 +212,20 @@ class SteeringVocabulary:
 
     def negatives(self, input_ids: Tensor) -> Tensor:
         """The ids, of any shape, that count as negatives; repeated words count each time."""
-        return _without(input_ids, self.never_negative_ids)
+        found = _without(input_ids, self.never_negative_ids)
+        if not len(self.negative_word_ids):
+            return found
+        return found[torch.isin(found, self.negative_word_ids.to(found.device))]
+
+
+def _word_ids(tokenizer: PreTrainedTokenizerBase, words: Collection[str]) -> Tensor:
+    known = known_words(tokenizer, words)
+    if unknown := [word for word in words if word not in known]:
+        raise InputError(
+            f"`negative_words` has words that the base's tokenizer does not know: "
+            f"{', '.join(unknown)}; write single words of the captions, or leave these out."
+        )
+    return torch.tensor(sorted({index for ids in known.values() for index in ids}))
 
 
 def _without(ids: Tensor, excluded: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from visionrel.artifacts import load_json, save_learned_embeds
+from visionrel.attention import set_attention
 from visionrel.bases import Base, load_components, resolve_base
 from visionrel.data import (
     Exemplar,
@@ -67,7 +68,7 @@ def train(
     """
     base = resolve_base(config.base, config.revision)
     exemplars = load_exemplars(config, base)
-    components = load_components(base, attention=config.attention)
+    components = load_components(base)
     task = ReVersionTask(config, components, exemplars, base)
     return run_training(task, task.config, on_step=on_step)
 
@@ -114,7 +115,9 @@ class ReVersionTask(Task):
         self.token_id = self.tokenizer.convert_tokens_to_ids(config.relation_token)
         self.text_encoder.get_input_embeddings().register_forward_hook(self._put_relation)
 
-        self.vocabulary = SteeringVocabulary(self.tokenizer, config.relation_token)
+        self.vocabulary = SteeringVocabulary(
+            self.tokenizer, config.relation_token, config.negative_words
+        )
         self.dataset = ExemplarDataset(
             exemplars,
             config.relation_token,
@@ -135,13 +138,14 @@ class ReVersionTask(Task):
         """The exemplar's file name."""
         return self.dataset.exemplars[item % len(self.dataset.exemplars)].path.name
 
-    def train(self, mode: bool = True) -> "ReVersionTask":
-        """Frozen models stay in evaluation mode; gradient checkpointing needs the U-Net's other."""
-        super().train(mode)
-        for model in (self.text_encoder, self.vae, self.unet):
-            model.eval()
-        self.unet.train(mode and self.config.gradient_checkpointing)
-        return self
+    def prepare(self) -> None:
+        """Sets the attention kernel, which depends on the device."""
+        for model in (self.unet, self.vae):
+            set_attention(model, self.config.attention)
+
+    def origin(self) -> dict[str, str | None]:
+        """Commit or hash of the base."""
+        return self.base.origin()
 
     def sample(self, item: int, random: SampleRandom) -> dict[str, Any]:
         """Draws a caption, positives, a timestep and the noises of one exemplar."""
@@ -160,7 +164,8 @@ class ReVersionTask(Task):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Computes the denoising loss, the steering loss and their weighted sum."""
         denoise = self._compute_denoising_loss(batch)
-        terms = {"loss": self.config.denoise_weight * denoise, "denoise": denoise}
+        weighted = self.config.denoise_weight * denoise
+        terms = {"loss": weighted, "denoise": denoise, "denoise_weighted": weighted}
         if not self.config.steer_weight:
             return terms
         positive_ids = self.vocabulary.positives(batch["positive_ids"])
@@ -169,12 +174,13 @@ class ReVersionTask(Task):
         steer = relation_steering_loss(
             self.relation, table[positive_ids], table[negative_ids], self.config.temperature
         )
-        terms["loss"] = terms["loss"] + self.config.steer_weight * steer
+        steer_weighted = self.config.steer_weight * steer
+        terms["loss"] = weighted + steer_weighted
         counts = {
             name: torch.tensor(float(len(ids)), device=steer.device)
             for name, ids in (("positives", positive_ids), ("negatives", negative_ids))
         }
-        return {**terms, "steer": steer, **counts}
+        return {**terms, "steer": steer, "steer_weighted": steer_weighted, **counts}
 
     def save(self, folder: Path, weights: Mapping[str, Tensor], step: int) -> None:
         """Writes the learned row; a checkpoint's also as learned_embeds-steps-<step>."""

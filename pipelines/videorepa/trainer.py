@@ -137,6 +137,10 @@ class VideoREPATask(Task):
         )
         self.features.fill(components, encoder)
 
+    def origin(self) -> dict[str, str | None]:
+        """Commit or hash of the base."""
+        return self.base.origin()
+
     def describe(self, item: int) -> str:
         """The clip's name."""
         return self.features.clips[item].name

@@ -27,10 +27,12 @@ class TestCheck:
     def test_warnings_stand_below_the_count(self, run, exemplars):
         (exemplars / "3.png").unlink()
         Image.new("RGB", (8, 6)).save(exemplars / "2.png")
+        Image.new("RGBA", (8, 8), (0, 0, 0, 9)).save(exemplars / "1.png")
         captions = {f"{index}.png": ["cat {} dog"] for index in range(3)}
         (exemplars / "text.json").write_text(json.dumps(captions), encoding="utf-8")
         out = run("data", "check", str(exemplars))[1]
         assert "3 pictures" in out and "warning: fewer than 4" in out and "squashed" in out
+        assert "warning: transparent parts are read as white in 1.png" in out
 
     def test_all_problems_are_listed_at_once(self, run, exemplars):
         (exemplars / "0.png").write_bytes(b"")

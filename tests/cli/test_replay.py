@@ -6,6 +6,9 @@ import pytest
 from PIL import Image
 
 from tests.cli.fake_method import generate
+from visionrel.cli.replay import _read_config
+from visionrel.records import Record
+from visionrel.registry import Method
 
 
 pytestmark = pytest.mark.usefixtures("fake_method")
@@ -48,6 +51,16 @@ def test_a_difference_is_measured_and_its_cause_named(run, pictures, monkeypatch
     assert code == 1
     assert "differs" in out and "3/255" in out
     assert "versions drift was 0, is 3" in out
+
+
+@pytest.mark.parametrize("asked", [None, "main"])
+@pytest.mark.parametrize("name", ["reversion", "videorepa"])
+def test_a_hub_base_is_replayed_at_the_commit_that_drew(name, asked):
+    method = Method(name, "", f"visionrel.pipelines.{name}")
+    settings = {"prompts": ["a cat"], "base": "someone/model", "revision": asked}
+    base = {"name": "someone/model", "revision": "1" * 40}
+    record = Record(f"generate {name}", settings, "a cat", 5, base)
+    assert _read_config(method, record, Path("a.png")).revision == "1" * 40
 
 
 def test_a_record_alone_is_enough(run, pictures):

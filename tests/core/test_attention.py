@@ -6,15 +6,16 @@ import pytest
 import torch
 
 from tests.toys import make_toy_stable_diffusion
-from visionrel.attention import attend, resolve_attention, set_attention
+from visionrel.attention import _try_xformers, attend, resolve_attention, set_attention
 from visionrel.errors import InputError
 
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Pretends about xFormers: `installed(True)` says that the package is there."""
+    """Pretends about xFormers: `installed(True)` says that the package is there and runs."""
 
     def pretend(there):
+        monkeypatch.setattr("visionrel.attention._try_xformers", lambda device: None)
         find = importlib.util.find_spec
         monkeypatch.setattr(
             importlib.util,
@@ -53,6 +54,24 @@ def test_what_cannot_be_is_refused(installed, backend, device, words):
     installed(False)
     with pytest.raises(InputError, match=words):
         resolve_attention(backend, device)
+
+
+def test_a_package_that_cannot_run_is_passed_over_or_refused(installed, monkeypatch, caplog):
+    def fail(query, key, value):
+        raise NotImplementedError("No operator found\nfor this GPU")
+
+    installed(True)
+    monkeypatch.setattr("visionrel.attention._try_xformers", _try_xformers.__wrapped__)
+    stub = ModuleType("xformers.ops")
+    stub.memory_efficient_attention = fail
+    monkeypatch.setitem(sys.modules, "xformers", ModuleType("xformers"))
+    monkeypatch.setitem(sys.modules, "xformers.ops", stub)
+    randn = torch.randn
+    monkeypatch.setattr(torch, "randn", lambda *shape, device: randn(*shape))
+    assert resolve_attention("auto", "cuda") == "sdpa"
+    assert "xFormers is installed but cannot run here: No operator found" in caplog.text
+    with pytest.raises(InputError, match=r"cannot run here \(No operator found\); `sdpa` works"):
+        resolve_attention("xformers", "cuda")
 
 
 def test_a_model_on_the_cpu_keeps_torch_attention_and_never_loads_xformers():

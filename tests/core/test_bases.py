@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.core.test_artifacts import Evil
 from tests.pipelines.videorepa.toys import toy_base_folder
 from tests.toys import make_toy_stable_diffusion, toy_folder
 from visionrel import bases, weights_manifest
@@ -198,6 +199,19 @@ def test_weights_of_another_architecture_name_the_first_key(folder, part):
         load_components(resolve_base(str(folder)))
     assert gone.removeprefix("text_model.") in str(caught.value)
     assert "another architecture" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "part, name",
+    [("unet", "diffusion_pytorch_model.bin"), ("text_encoder", "pytorch_model.bin")],
+)
+def test_pickled_weights_with_code_are_refused_and_never_run(folder, monkeypatch, part, name):
+    monkeypatch.chdir(folder)
+    next((folder / part).glob("*.safetensors")).unlink()
+    torch.save({"x": Evil()}, folder / part / name)
+    with pytest.raises(InputError, match=rf"{part}/{name} is damaged or .*; copy .* convert it"):
+        load_components(resolve_base(str(folder)))
+    assert not (folder / "owned.txt").exists()
 
 
 def test_weights_of_another_width_are_refused(folder):

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from visionrel.data import ExemplarDataset, exemplars, load_pixels, open_picture, read_exemplars
+from visionrel.data.exemplars import is_transparent
 from visionrel.errors import InputError
 
 
@@ -59,6 +60,22 @@ def test_other_modes_become_rgb(tmp_path, mode):
     (tmp_path / "text.json").write_text(json.dumps({name: ["a {} b"]}))
     (exemplar,) = read_exemplars(tmp_path)
     assert load_pixels(exemplar.path, 4).shape == (3, 4, 4)
+
+
+@pytest.mark.parametrize("mode", ["LA", "P", "RGBA"])
+def test_transparent_parts_become_white(tmp_path, mode):
+    image = Image.new("RGBA", (3, 1), (0, 0, 0, 255))
+    image.putpixel((1, 0), (0, 0, 0, 0))
+    if mode == "RGBA":
+        image.putpixel((2, 0), (200, 100, 0, 51))
+    path = tmp_path / "0.png"
+    image.convert(mode).save(path)
+    shown = [open_picture(path).getpixel((x, 0)) for x in range(2)]
+    assert shown == [(0, 0, 0), (255, 255, 255)] and is_transparent(path)
+    if mode == "RGBA":
+        assert open_picture(path).getpixel((2, 0)) == (244, 224, 204)
+    image.convert("RGB").convert(mode).save(path)
+    assert not is_transparent(path)
 
 
 def test_all_problems_at_once(tmp_path):

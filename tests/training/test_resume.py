@@ -172,6 +172,22 @@ def test_resume_with_other_data_or_another_model_is_refused(tmp_path):
         train(task, config)
 
 
+def test_resume_on_another_base_is_refused(tmp_path):
+    class Based(ToyTask):
+        digest = "a"
+
+        def origin(self):
+            return {"base_sha256": self.digest}
+
+    train(Based(), toy_config(tmp_path, max_train_steps=2))
+    again = toy_config(tmp_path, resume_from_checkpoint="latest", max_train_steps=4)
+    Based.digest = "b"
+    with pytest.raises(InputError, match=r"`base_sha256` is 'b', but .* with 'a'"):
+        train(Based(), again)
+    Based.digest = "a"
+    assert train(Based(), again).steps == 4
+
+
 def test_a_damaged_checkpoint_is_refused(tmp_path):
     train(ToyTask(), toy_config(tmp_path))
     path = tmp_path / "checkpoint-6" / "training_state.safetensors"

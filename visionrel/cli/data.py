@@ -92,7 +92,7 @@ def check_exemplars(folder: Path) -> Result:
 
 def _describe(exemplars: Sequence[Exemplar]) -> dict[str, Any]:
     from visionrel.artifacts import sha256_of
-    from visionrel.data.exemplars import open_picture
+    from visionrel.data.exemplars import is_transparent, open_picture
 
     sizes = Counter(open_picture(item.path).size for item in exemplars)
     twins: dict[str, list[str]] = {}
@@ -103,6 +103,8 @@ def _describe(exemplars: Sequence[Exemplar]) -> dict[str, Any]:
         warnings.append(f"fewer than {FEW_EXEMPLARS} pictures; their objects may be learned too")
     if any(width != height for width, height in sizes):
         warnings.append("pictures that are not square are squashed unless you crop them")
+    if transparent := [item.path.name for item in exemplars if is_transparent(item.path)]:
+        warnings.append(f"transparent parts are read as white in {', '.join(transparent)}")
     return {
         "pictures": len(exemplars),
         "captions": sum(len(item.templates) for item in exemplars),

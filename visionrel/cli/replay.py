@@ -90,7 +90,10 @@ def _read_config(method: Method, record: Record, file: Path) -> Any:
     import tyro
 
     config = method.module("config").GenerateConfig
-    flags = entries_to_flags(record.config, config, file)
+    settings = dict(record.config)
+    if commit := record.base.get("revision"):
+        settings["revision"] = commit  # a branch, or no revision at all, may have moved on
+    flags = entries_to_flags(settings, config, file)
     return tyro.cli(config, args=flags, config=[tyro.conf.OmitArgPrefixes])
 
 

@@ -120,7 +120,7 @@ def large_pictures() -> Iterator[None]:
 
 
 def open_picture(path: Path) -> Image.Image:
-    """Opens a picture as RGB, turned upright if its camera said so.
+    """Opens a picture as RGB, on white where it is transparent, upright if its camera said so.
 
     Raises:
         ValueError: If it cannot be read whole; the text says why.
@@ -131,7 +131,7 @@ def open_picture(path: Path) -> Image.Image:
         with large_pictures(), Image.open(path) as image:
             image.load()
             mode, upright = image.mode, ImageOps.exif_transpose(image)
-            picture = upright if mode in _DEEP_MODES else upright.convert("RGB")
+            picture = upright if mode in _DEEP_MODES else _on_white(upright)
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"the picture has more than {MOST_PIXELS} pixels; cut it into parts first."
@@ -145,6 +145,23 @@ def open_picture(path: Path) -> Image.Image:
             f"the picture has mode {mode}, more than 8 bits a channel; convert it to 8-bit RGB."
         )
     return picture
+
+
+def is_transparent(path: Path) -> bool:
+    """Whether something shows through a readable picture anywhere."""
+    with large_pictures(), Image.open(path) as image:
+        if not image.has_transparency_data:
+            return False
+        return image.convert("RGBA").getchannel("A").getextrema()[0] < 255
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """RGB of any 8-bit mode; what a file holds under full transparency is often garbage."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    white.alpha_composite(image.convert("RGBA"))
+    return white.convert("RGB")
 
 
 def load_pixels(path: Path, size: int, center_crop: bool = False) -> Tensor:

@@ -108,7 +108,7 @@ def clean_leftovers(output_dir: Path) -> None:
 
 
 def check_same_run(
-    path: Path, header: Mapping[str, Any], config: TrainingConfig, shape: Mapping[str, int]
+    path: Path, header: Mapping[str, Any], config: TrainingConfig, shape: Mapping[str, Any]
 ) -> None:
     """Refuses to go on with what would make another run; names each thing that differs.
 
@@ -116,7 +116,7 @@ def check_same_run(
         path: The checkpoint.
         header: Its header.
         config: The settings now.
-        shape: Sizes of the run now: samples per step and items in the data.
+        shape: The run now: samples per step, items in the data and the task's origin.
     """
     free = set(config.free_on_resume)
     if config.seed is None:

@@ -111,7 +111,11 @@ class _Trainer:
         self.batch = config.train_batch_size * config.gradient_accumulation_steps * self.processes
         self.base_lr = config.learning_rate * (self.batch if config.scale_lr else 1)
         self.total = count_steps(config, task.num_items, self.processes)
-        self.run_shape = {"samples_per_step": self.batch, "num_items": task.num_items}
+        self.run_shape = {
+            "samples_per_step": self.batch,
+            "num_items": task.num_items,
+            **task.origin(),
+        }
         self.config = self._settle(config)
         self.lr_factor = make_schedule(config, self.base_lr, self.total)
         self.step = 0
@@ -125,7 +129,7 @@ class _Trainer:
         started = time.monotonic()
         self._resume()
         self._open_output()
-        with catch_signals(self._note_signal), explain_memory():
+        with catch_signals(self._note_signal), explain_memory(self.config):
             self._train()
             self._finish()
         return TrainingResult(
@@ -162,6 +166,7 @@ class _Trainer:
         )
         self.model, self.optimizer = self.accelerator.prepare(task, optimizer)
         self.task: Task = self.accelerator.unwrap_model(self.model)
+        self.task.prepare()
         self.state = TrainingState(
             self.task, self.optimizer.optimizer, config.ema_decay if config.use_ema else None
         )

@@ -9,6 +9,7 @@ from types import FrameType
 import torch
 
 from visionrel.errors import MachineError, VisionrelError
+from visionrel.training.config import TrainingConfig
 
 
 class TrainingError(MachineError):
@@ -56,8 +57,8 @@ def catch_signals(note: Callable[[int], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def explain_memory() -> Iterator[None]:
-    """Says which settings to lower when memory runs out."""
+def explain_memory(config: TrainingConfig) -> Iterator[None]:
+    """Says which settings to change when memory runs out, and which of them a resume allows."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -65,7 +66,22 @@ def explain_memory() -> Iterator[None]:
         if not short and "can't allocate memory" not in str(error):
             raise
         raise TrainingError(
-            "Memory ran out; earlier files are intact. Lower `train_batch_size`, raise "
-            "`gradient_accumulation_steps` so that their product stays, and resume from the last "
-            "checkpoint; or start anew with a lower resolution or with `mixed_precision`."
+            f"Memory ran out; earlier files are intact. {_memory_advice(config)}"
         ) from error
+
+
+def _memory_advice(config: TrainingConfig) -> str:
+    resume, anew = [], ["a lower resolution", "`mixed_precision`"]
+    if getattr(config, "gradient_checkpointing", None) is False:
+        resume.append("switch on `gradient_checkpointing`")
+    if "train_batch_size" in config.free_on_resume:
+        resume.append(
+            "lower `train_batch_size` and raise `gradient_accumulation_steps` so that their "
+            "product stays"
+        )
+    else:
+        anew.insert(0, "a lower `train_batch_size`")
+    advice = f"start anew with {', '.join(anew[:-1])} or {anew[-1]}."
+    if resume:
+        advice = f"{', or '.join(resume)}, and resume from the last checkpoint; or {advice}"
+    return advice[0].upper() + advice[1:]

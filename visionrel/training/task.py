@@ -1,8 +1,9 @@
 """What a method supplies to the loop, and where its randomness comes from.
 
 Every sample of a run has its own random stream, named by the run's seed and the sample's number.
-A run is therefore decided by its seed and its effective batch, not by how that batch is split
-into micro-batches, processes and workers, and it resumes exactly without stored generator states.
+What is drawn is therefore decided by the seed and the effective batch, not by how that batch is
+split into micro-batches, processes and workers; so is the whole run if its loss is a mean over
+samples. It resumes exactly without stored generator states.
 """
 
 import random
@@ -72,6 +73,13 @@ class Task(nn.Module, ABC):
 
     num_items: int
     """Length of the data; the loop goes through it in a new order each epoch."""
+
+    def prepare(self) -> None:
+        """Does what must wait until the task is on its device; the loop calls it once."""
+
+    def origin(self) -> dict[str, str | None]:
+        """What a resumed run must share besides its settings, such as the hash of the base."""
+        return {}
 
     @abstractmethod
     def sample(self, item: int, random: SampleRandom) -> Any:

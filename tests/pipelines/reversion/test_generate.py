@@ -1,5 +1,6 @@
 """Pictures, records and grids on the disk."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ from tests.toys import toy_folder
 from visionrel.artifacts import save_learned_embeds, sha256_of
 from visionrel.bases import resolve_base
 from visionrel.errors import InputError
+from visionrel.pipelines.reversion import generate as module
 from visionrel.pipelines.reversion.config import GenerateConfig
 from visionrel.pipelines.reversion.generate import (
     choose_device,
+    find_relation,
     generate,
+    load_pipeline,
     make_grid,
-    split_relation,
 )
 from visionrel.records import read_record
 
@@ -115,7 +118,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused_before_drawing(learned, tm
     [
         ({"prompts": ("cat {} stone", "cat <Q> stone")}, "names <Q>, which is not loaded"),
         ({"relations": ()}, "needs exactly one learned relation; loaded: none"),
-        ({"relations": ("nowhere.safetensors",)}, "does not exist"),
+        ({"relations": ("nowhere.safetensors",)}, "does not exist; train first: `visionrel train"),
         ({"base": "nowhere"}, "Unknown base 'nowhere'"),
         ({"device": "cuda:99"}, "`device` 'cuda:99' cannot be used"),
         ({"device": "toaster"}, "`device` 'toaster' cannot be used"),
@@ -155,9 +158,37 @@ def test_grid_order_and_sizes():
 
 
 def test_relation_with_and_without_a_name(learned):
-    assert split_relation(f"<on>={learned}")[0] == "<on>"
-    assert split_relation(str(learned)) == (None, learned / "learned_embeds.safetensors")
-    assert split_relation("a=b.bin") == (None, Path("a=b.bin"))
+    file = learned / "learned_embeds.safetensors"
+    assert find_relation(f"<on>={learned}") == ("<on>", file)
+    assert find_relation(str(learned)) == find_relation(str(file)) == (None, file)
+    renamed = file.rename(learned / "a=b.bin")
+    assert find_relation(str(renamed)) == (None, renamed)
+
+
+def test_a_missing_relation_is_told_before_the_base_is_loaded(learned, monkeypatch):
+    monkeypatch.setattr(module, "load_components", None)
+    file = learned / "learned_embeds.safetensors"
+    for step in (10, 9):
+        (learned / f"checkpoint-{step}").mkdir()
+        shutil.copy(file, learned / f"checkpoint-{step}")
+    file.unlink()
+    newest = learned / "checkpoint-10" / file.name
+    with pytest.raises(InputError, match=rf"does not exist; the newest .* has {newest}\."):
+        generate(make_config(learned))
+    empty = learned.parent / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match=rf"train first: .* --output_dir {empty}`"):
+        generate(make_config(learned, relations=(str(empty),)))
+
+
+@pytest.mark.parametrize(("digest", "warns"), [("0" * 64, True), (None, False)])
+def test_a_token_of_another_base_is_warned_of(learned, caplog, digest, warns):
+    base = resolve_base(str(toy_folder()))
+    header = {"base_name": "scenes", "base_sha256": digest or base.digest}
+    save_learned_embeds(learned / "learned_embeds.safetensors", {"<R>": torch.ones(32)}, header)
+    load_pipeline(make_config(learned), base)
+    text = f"learned on scenes with base_sha256 {digest}, but {base.name} has {base.digest}"
+    assert (text in caplog.text) is warns
 
 
 def test_device():

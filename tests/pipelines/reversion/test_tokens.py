@@ -79,6 +79,17 @@ def test_negatives(clip_vocabulary, caption, negatives):
     assert tokenizer.convert_ids_to_tokens(ids.tolist()) == [f"{word}</w>" for word in negatives]
 
 
+def test_negatives_can_be_limited_to_words():
+    tokenizer = make_clip_tokenizer()
+    tokenizer.add_tokens("<R>")
+    vocabulary = SteeringVocabulary(tokenizer, "<R>", ("cat", "wall", "near"))
+    ids = vocabulary.negatives(encode_text(tokenizer, "a cat <R> near a stone wall, cat"))
+    found = tokenizer.convert_ids_to_tokens(ids.tolist())
+    assert found == ["cat</w>", "wall</w>", "cat</w>"]  # `near` stays a preposition
+    with pytest.raises(InputError, match=r"`negative_words` has words .* not know: zzz; write"):
+        SteeringVocabulary(tokenizer, "<R>", ("cat", "zzz"))
+
+
 def test_positives_are_everything_but_special_tokens(clip_vocabulary):
     tokenizer, vocabulary = clip_vocabulary
     batch = torch.stack([encode_text(tokenizer, text) for text in ("above near", "astride near")])
@@ -149,7 +160,7 @@ def test_nothing_is_added_when_one_of_several_is_bad(toy):
 
 def test_one_row_per_token(toy):
     assert add_relation_tokens(toy.tokenizer, toy.text_encoder, {"<A>": torch.ones(1, 32)})
-    with pytest.raises(InputError, match=r"`<B>` must be one row of width 32.*\(2, 32\)"):
+    with pytest.raises(InputError, match=r"`<B>` has 2 rows.*several vectors are not supported"):
         add_relation_tokens(toy.tokenizer, toy.text_encoder, {"<B>": torch.ones(2, 32)})
     assert relation_tokens(toy.tokenizer) == ("<A>",)
 

@@ -2,13 +2,16 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from random import Random
 
 import pytest
 import torch
+from accelerate import Accelerator
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.pipelines.reversion.stand_ins import write_exemplars
@@ -18,12 +21,15 @@ from visionrel.bases import Base, resolve_base
 from visionrel.data import read_exemplars
 from visionrel.errors import InputError
 from visionrel.losses import relation_steering_loss
+from visionrel.pipelines.reversion import trainer
 from visionrel.pipelines.reversion.config import TrainConfig
 from visionrel.pipelines.reversion.pipeline import EMBEDDINGS_NAME
 from visionrel.pipelines.reversion.tokens import encode_text
 from visionrel.pipelines.reversion.trainer import ReVersionTask, train
 from visionrel.records import read_record
-from visionrel.training import SampleRandom
+from visionrel.training import SampleRandom, TrainingError, loop
+from visionrel.training import train as run_training
+from visionrel.training.stopping import explain_memory
 
 
 BASE = Base("toy", Path("."), "hub", "0" * 40)
@@ -155,6 +161,8 @@ def test_total_is_the_weighted_sum(data, steer_weight):
     terms = task(make_batch(task))
     expected = 0.5 * terms["denoise"] + steer_weight * terms["steer"]
     torch.testing.assert_close(terms["loss"], expected)
+    assert terms["loss"] == terms["denoise_weighted"] + terms["steer_weighted"]
+    assert terms["steer_weighted"] == steer_weight * terms["steer"]
     assert terms["positives"] == 8  # batch 2 x 4 prepositions, one piece each here
     assert terms["negatives"] >= 4
 
@@ -162,7 +170,8 @@ def test_total_is_the_weighted_sum(data, steer_weight):
 def test_without_steering_no_positives_are_needed(data):
     task = make_task(data, steer_weight=0.0, num_positives=0)
     terms = task(make_batch(task))
-    assert terms.keys() == {"loss", "denoise"} and terms["loss"] == terms["denoise"]
+    assert terms.keys() == {"loss", "denoise", "denoise_weighted"}
+    assert terms["loss"] == terms["denoise"]
 
 
 def test_denoising_loss_follows_the_spec(data):
@@ -336,15 +345,51 @@ def test_half_precision_casts_unet_and_vae_only(data, precision):
     assert terms["loss"].dtype == torch.float32 and task.relation.grad.norm() > 0
 
 
-def test_gradient_checkpointing_changes_nothing(data):
-    gradients = []
+def test_gradient_checkpointing_computes_twice_and_changes_nothing(data):
+    rows, calls = [], []
     for on in (False, True):
-        task = make_task(data, gradient_checkpointing=on)
-        task.train()
-        assert task.unet.training is on and not task.text_encoder.training
-        task(make_batch(task))["loss"].backward()
-        gradients.append(task.relation.grad)
-    torch.testing.assert_close(gradients[1], gradients[0])
+        folder = data.parent / f"out-{on}"
+        task = make_task(data, output_dir=folder, gradient_checkpointing=on, max_train_steps=2)
+        modules = [task.unet.mid_block.resnets[-1], task.text_encoder]
+        counts = [0, 0]
+        for place, module in enumerate(modules):
+            module.register_forward_pre_hook(
+                lambda *_, place=place, counts=counts: counts.__setitem__(place, counts[place] + 1)
+            )
+        run_training(task, task.config)
+        assert not any(module.training for module in modules)
+        rows.append(load_row(folder))
+        calls.append(counts)
+    assert calls == [[2, 2], [4, 2]]
+    torch.testing.assert_close(rows[1], rows[0])
+
+
+def test_attention_is_set_where_the_task_stands(data, monkeypatch):
+    seen = []
+
+    def note(model, backend):
+        seen.append((type(model).__name__, backend, task.relation.device.type))
+
+    monkeypatch.setattr(trainer, "set_attention", note)
+    task = make_task(data, attention="xformers", max_train_steps=1)
+    prepare = Accelerator.prepare
+
+    def move(self, model, optimizer):
+        model, optimizer = prepare(self, model, optimizer)
+        return model.to("meta"), optimizer
+
+    monkeypatch.setattr(Accelerator, "prepare", move)
+    loop._Trainer(task, task.config, None)
+    assert seen == [
+        (kind, "xformers", "meta") for kind in ("UNet2DConditionModel", "AutoencoderKL")
+    ]
+
+
+def test_attention_that_cannot_run_is_refused_before_anything_is_written(data):
+    config = make_config(data, attention="xformers")
+    with pytest.raises(InputError, match="`attention` xformers needs CUDA, not cpu"):
+        train(config)
+    assert not config.output_dir.exists()
 
 
 # --- through the loop ---------------------------------------------------------------------------
@@ -430,6 +475,42 @@ def test_resumed_run_ends_with_the_same_bits(data):
     train(again)
     rows = [load_row(folder) for folder in (whole.output_dir, cut.output_dir)]
     assert torch.equal(*rows)
+
+
+def test_resume_keeps_the_split_only_with_steering(data):
+    free = make_config(data, steer_weight=0.0).free_on_resume
+    fixed = make_config(data).free_on_resume
+    assert free - fixed == {"train_batch_size", "gradient_accumulation_steps"}
+    train(make_config(data, max_train_steps=1))
+    looks = {"validation_prompts": ("cat {} box",), "num_validation_images": 1}
+    again = {"max_train_steps": 2, "resume_from_checkpoint": "latest", **looks}
+    split = {"train_batch_size": 1, "gradient_accumulation_steps": 2}
+    with pytest.raises(InputError, match="`train_batch_size` is 1"):
+        train(make_config(data, **again, **split))
+    train(make_config(data, **again, gradient_checkpointing=True, save_as_bin=True))
+
+
+def test_resume_on_changed_weights_is_refused(data, tmp_path):
+    base = shutil.copytree(toy_folder(), tmp_path / "base")
+    train(make_config(data, base=str(base), max_train_steps=1))
+    path = next((base / "unet").glob("*.safetensors"))
+    tensors = load_file(path)
+    next(iter(tensors.values())).view(-1)[0] += 1
+    save_file(tensors, path, {"format": "pt"})
+    again = make_config(data, base=str(base), max_train_steps=2, resume_from_checkpoint="latest")
+    with pytest.raises(InputError, match=r"`base_sha256` is '\w{64}', but .* with '\w{64}'"):
+        train(again)
+
+
+@pytest.mark.parametrize("steer_weight", [0.0, 0.01])
+def test_memory_advice_names_what_a_resume_allows(data, steer_weight):
+    config = make_config(data, steer_weight=steer_weight)
+    with pytest.raises(TrainingError) as caught, explain_memory(config):
+        raise MemoryError
+    resume, anew = str(caught.value).split("start anew")
+    assert "Switch on `gradient_checkpointing`" in resume
+    assert ("lower `train_batch_size`" in resume) is (steer_weight == 0)
+    assert ("a lower `train_batch_size`" in anew) is (steer_weight > 0)
 
 
 def test_draws_under_a_seeded_generator(data):
