@@ -120,11 +120,23 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         InputError: If the file is missing, empty, cut short or not safetensors.
     """
+    with _open_tensors(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        return tensors, dict(file.metadata() or {})
+
+
+def load_header(path: Path) -> dict[str, str]:
+    """Reads the header of a safetensors file alone; raises as `load_tensors` does."""
+    with _open_tensors(path) as file:
+        return dict(file.metadata() or {})
+
+
+@contextlib.contextmanager
+def _open_tensors(path: Path) -> Iterator[Any]:
     check_file(path)
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-            return tensors, dict(file.metadata() or {})
+            yield file
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path} is not a whole safetensors file ({error}); it may be half-downloaded: "

@@ -26,7 +26,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, T5EncoderModel
 
-from visionrel.artifacts import PICKLE_REMEDY, PICKLE_SUFFIXES, load_json, load_tensors
+from visionrel.artifacts import PICKLE_REMEDY, PICKLE_SUFFIXES, load_header, load_json
 from visionrel.attention import AttentionBackend, set_attention
 from visionrel.errors import InputError, VisionrelError
 from visionrel.weights_manifest import (
@@ -108,7 +108,7 @@ def warn_of_other_base(path: Path, base: Base) -> None:
     """
     if Path(path).suffix in PICKLE_SUFFIXES:
         return
-    header = load_tensors(path)[1]
+    header = load_header(path)
     for key, value in base.origin().items():
         if header.get(key, value) != value:
             logger.warning(

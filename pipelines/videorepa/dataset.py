@@ -11,7 +11,7 @@ from functools import partial
 
 import torch
 from diffusers import CogVideoXPipeline
-from torch import Tensor
+from torch import Tensor, nn
 
 from visionrel.artifacts import sha256_of
 from visionrel.data.clips import load_clip, read_clips
@@ -79,14 +79,33 @@ class ClipFeatures:
         self._base = base_digest
         self._teacher = teacher_digest
 
-    def fill(self, components: CogVideoXPipeline, teacher: Teacher | None) -> None:
-        """Computes what is missing; processes of one launch begin at different places."""
-        processes, rank = (int(os.environ.get(k, d)) for k, d in (("WORLD_SIZE", 1), ("RANK", 0)))
-        first = rank * len(self.clips) // processes
-        order = [*range(first, len(self.clips)), *range(first)]
-        for done, index in enumerate(order):
-            if self._fill_one(index, components, teacher) and (done + 1) % 100 == 0:
-                logger.info("features of %d of %d clips", done + 1, len(order))
+    def fill(
+        self, components: CogVideoXPipeline, teacher: Teacher | None, device: torch.device
+    ) -> None:
+        """Computes what is missing, one model after the other: only one is on the device.
+
+        Processes of one launch begin at different places.
+        """
+        encoders: dict[str, tuple[nn.Module, Callable[[TrainingClip], dict[str, Tensor]]]] = {
+            "text": (
+                components.text_encoder,
+                lambda clip: encode_caption(components, clip.caption, self.text_length),
+            ),
+            "latents": (
+                components.vae,
+                lambda clip: encode_clip(components, clip.load()[None].to(device)),
+            ),
+        }
+        if teacher is not None:
+            # bfloat16 halves the file; the loss sees cosines of these, to 3 digits.
+            encoders["teacher"] = (
+                teacher,
+                lambda clip: {"tokens": teacher(clip.load()[None].to(device))[0].bfloat16()},
+            )
+        for kind, (model, encode) in encoders.items():
+            model.to(device)
+            self._fill_kind(kind, encode)
+            model.to("cpu")
 
     def load(self, index: int) -> dict[str, Tensor]:
         """`mean` and `std` of the latents, `states` of the text and, with a teacher, `tokens`."""
@@ -108,24 +127,14 @@ class ClipFeatures:
             paths["teacher"] = self.cache.path("teacher", clip=clip.digest, teacher=self._teacher)
         return paths
 
-    def _fill_one(self, index: int, components: CogVideoXPipeline, teacher: Teacher | None) -> bool:
-        paths, clip = self._paths(index), self.clips[index]
-        frames: list[Tensor] = []
-
-        def load_frames() -> Tensor:
-            frames[:] = frames or [clip.load()]
-            return frames[0].to(components.device)[None]
-
-        made = self.cache.fill(paths["latents"], lambda: encode_clip(components, load_frames()))
-        made |= self.cache.fill(
-            paths["text"], lambda: encode_caption(components, clip.caption, self.text_length)
-        )
-        if teacher is not None:
-            # bfloat16 halves the file; the loss sees cosines of these, to 3 digits.
-            made |= self.cache.fill(
-                paths["teacher"], lambda: {"tokens": teacher(load_frames())[0].bfloat16()}
-            )
-        return made
+    def _fill_kind(self, kind: str, encode: Callable[[TrainingClip], dict[str, Tensor]]) -> None:
+        processes, rank = (int(os.environ.get(k, d)) for k, d in (("WORLD_SIZE", 1), ("RANK", 0)))
+        first = rank * len(self.clips) // processes
+        order = [*range(first, len(self.clips)), *range(first)]
+        for done, index in enumerate(order, 1):
+            make = partial(encode, self.clips[index])
+            if self.cache.fill(self._paths(index)[kind], make) and done % 100 == 0:
+                logger.info("%s of %d of %d clips", kind, done, len(order))
 
 
 @torch.no_grad()
@@ -146,6 +155,9 @@ def encode_clip(components: CogVideoXPipeline, frames: Tensor) -> dict[str, Tens
 def encode_caption(components: CogVideoXPipeline, caption: str, length: int) -> dict[str, Tensor]:
     """States of a caption, padded or cut to the length; shape (length, width)."""
     states, _ = components.encode_prompt(
-        caption, do_classifier_free_guidance=False, max_sequence_length=length
+        caption,
+        do_classifier_free_guidance=False,
+        max_sequence_length=length,
+        device=components.text_encoder.device,
     )
     return {"states": states[0]}

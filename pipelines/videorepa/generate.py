@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from visionrel.artifacts import check_output_folder, sha256_of
-from visionrel.bases import Base
+from visionrel.bases import Base, warn_of_other_base
 from visionrel.devices import choose_device
 from visionrel.errors import InputError
 from visionrel.pipelines.videorepa.config import GenerateConfig
@@ -75,6 +75,8 @@ def generate(config: GenerateConfig) -> list[Path]:
 def load_pipeline(config: GenerateConfig, base: Base) -> VideoREPAPipeline:
     """The base, with what was tuned in place."""
     device = choose_device(config.device)
+    for path in tuned_files(config.tuned):
+        warn_of_other_base(path, base)
     pipeline = load_video_components(base, device, _DTYPES[config.precision])
     if config.tuned is not None:
         pipeline.load_tuned(config.tuned)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from diffusers import CogVideoXDPMScheduler, CogVideoXPipeline, CogVideoXTransformer3DModel
+from torch import Tensor
 
 from visionrel.artifacts import load_tensors
 from visionrel.bases import COGVIDEOX, Base, load_model, resolve_base
@@ -74,10 +76,25 @@ class VideoREPAPipeline(CogVideoXPipeline):
                 "published LoRA was trained at 0.5: give `--lora_scale 0.5`, or call set_adapters.",
                 path,
             )
+        self._check_lora(tensors, path)
         try:
             self.load_lora_weights(path.parent, weight_name=path.name, local_files_only=True)
         except (ValueError, RuntimeError) as error:
             raise InputError(f"{path} ({len(tensors)} tensors) does not fit: {error}") from error
+
+    def _check_lora(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        """Diffusers only warns of layers that a base lacks, and leaves them out."""
+        layers = {name for name, _ in self.transformer.named_modules()}
+        meant = {
+            name.removeprefix("transformer.").partition(".lora_")[0]
+            for name in tensors
+            if ".lora_" in name
+        }
+        if missing := sorted(meant - layers):
+            raise InputError(
+                f"{path} was tuned on another base: this one has no layer {missing[0]} "
+                f"({len(missing)} such layers). Give the base that it names."
+            )
 
 
 def resolve_video_base(name: str, revision: str | None = None) -> Base:

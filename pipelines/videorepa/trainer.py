@@ -80,9 +80,8 @@ def _make_task(config: TrainConfig, base: Base, found: Path | None) -> VideoREPA
     """Builds the task; autoencoder, text encoder and teacher leave the memory on return."""
     components = load_video_components(base)
     _check_resume(settle(config, components))
-    device = PartialState(cpu=config.device == "cpu").device
-    teacher = None if found is None else (load_teacher(found).to(device), teacher_digest(found))
-    return VideoREPATask(config, components.to(device), None, base, teacher)
+    teacher = None if found is None else (load_teacher(found), teacher_digest(found))
+    return VideoREPATask(config, components, None, base, teacher)
 
 
 def _check_resume(config: TrainConfig) -> None:
@@ -135,7 +134,8 @@ class VideoREPATask(Task):
             digest and f"{digest} {self.target}",
             self.transformer.config.max_text_seq_length,
         )
-        self.features.fill(components, encoder)
+        device = PartialState(cpu=config.device == "cpu").device
+        self.features.fill(components, encoder, device)
 
     def origin(self) -> dict[str, str | None]:
         """Commit or hash of the base."""

@@ -14,6 +14,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from visionrel.artifacts import load_tensors
 from visionrel.errors import InputError
 from visionrel.weights.recipes import scenes, scenes_judge
+from visionrel.weights.recipes.scenes_stages.growing import deepen
 from visionrel.weights.recipes.scenes_stages.handover import hand_over
 from visionrel.weights.recipes.scenes_stages.layout import (
     compare_order,
@@ -198,6 +199,30 @@ def test_a_unet_reads_a_new_encoder_as_it_read_the_old():
     # One caption has a token that the old encoder does not know.
     hand_over(unet, old, new, torch.cat([torch.arange(200).view(10, 20), torch.full((1, 20), 200)]))
     torch.testing.assert_close(layer(new.table[:5]), before, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("layers", [(2, 1), (1, 3), (3, 2)])
+def test_a_deeper_unet_predicts_the_same_and_learns_on(layers):
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=8,
+        attention_head_dim=2,
+        norm_num_groups=4,
+    )
+    deeper = deepen(unet, layers)
+    inputs = torch.randn(2, 4, 8, 8), torch.tensor([10, 700]), torch.randn(2, 5, 8)
+    predicted = deeper(*inputs).sample
+    torch.testing.assert_close(predicted, unet(*inputs).sample)
+    assert len(list(deeper.parameters())) > len(list(unet.parameters()))
+    predicted.square().mean().backward()
+    added = deeper.down_blocks[layers.index(max(layers))].resnets[-1]
+    assert added.conv2.weight.grad.abs().max() > 0
+    assert deepen(deeper, layers) is deeper
 
 
 def test_a_compound_phrase_is_one_token_that_sums_its_words():

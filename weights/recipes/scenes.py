@@ -151,14 +151,16 @@ def _train_unet(
 
     from visionrel.devices import fast_precision
     from visionrel.training import train
+    from visionrel.weights.recipes.scenes_stages.growing import deepen
     from visionrel.weights.recipes.scenes_stages.handover import COMPARED, hand_over
-    from visionrel.weights.recipes.scenes_stages.unet import DenoisingTask, make_unet
+    from visionrel.weights.recipes.scenes_stages.unet import LAYERS, DenoisingTask, make_unet
 
     if config.start is None:
         vae.register_to_config(scaling_factor=cache.scaling_factor())
         unet = make_unet(*cache.latents.shape[1:3])
     else:
         unet = UNet2DConditionModel.from_pretrained(config.start / "unet").float()
+        unet = deepen(unet, LAYERS)
         old = CLIPTextModel.from_pretrained(config.start / "text_encoder").float()
         hand_over(unet, old, text_encoder, cache.input_ids[:COMPARED])
     settings = _stage(

@@ -1,6 +1,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
 
 from tests.pipelines.videorepa.test_trainer import make_task
 from tests.pipelines.videorepa.toys import FRAMES, SIZE, make_toy_pipeline, toy_base_folder
+from visionrel.artifacts import save_tensors
 from visionrel.data.clips import read_pixels
 from visionrel.errors import InputError
 from visionrel.pipelines.videorepa import generate as module
@@ -138,6 +140,19 @@ def test_a_lora_is_applied_at_the_wanted_scale(tmp_path):
     assert '"lora_scale": 0.5' in generate(config)[0].with_suffix(".json").read_text()
     with pytest.raises(InputError, match=r"`lora_scale` is 0\.5, but `tuned` is None"):
         generate(make_config(tmp_path, lora_scale=0.5))
+
+
+def test_weights_tuned_on_another_base_are_warned_of(tmp_path, caplog):
+    config = make_config(tmp_path, tuned=tmp_path / "out")
+    base = resolve_video_base(config.base)
+    transformer = load_pipeline(replace(config, tuned=None), base).transformer
+    transformer.save_config(tmp_path / "out" / "transformer")
+    weights = tmp_path / "out" / "transformer" / "diffusion_pytorch_model.safetensors"
+    for digest in (base.digest, "0" * 64):
+        assert "with base_sha256" not in caplog.text
+        save_tensors(weights, transformer.state_dict(), {"base_sha256": digest})
+        load_pipeline(config, base)
+    assert f"with base_sha256 {'0' * 64}, but {base.name} has {base.digest}" in caplog.text
 
 
 def test_other_pipelines_are_refused(tmp_path):

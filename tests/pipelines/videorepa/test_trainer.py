@@ -304,8 +304,9 @@ def test_the_head_lies_apart(tmp_path, tuning):
         assert file.metadata()["base_revision"] == "0" * 40
 
 
-def test_another_bases_weights_are_refused(tmp_path):
-    task = make_task(tmp_path, max_train_steps=1)
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_another_bases_weights_are_refused(tmp_path, tuning):
+    task = make_task(tmp_path, tuning=tuning, max_train_steps=1)
     train(task, task.config)
     other = VideoREPAPipeline(**make_toy_pipeline(num_layers=2).components)
     with pytest.raises(InputError, match="was tuned on another base"):
@@ -346,6 +347,19 @@ def test_features_are_made_once(tmp_path, monkeypatch):
     config = make_config(tmp_path)
     VideoREPATask(config, make_toy_pipeline(), CLIPS, BASE, (teacher, "2" * 64))
     assert files == {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_models_of_the_pass_over_the_clips_share_no_memory(tmp_path, monkeypatch):
+    moves = []
+    components, teacher = make_toy_pipeline(), make_toy_videomae()
+    for model in (components.text_encoder, components.vae, teacher):
+        monkeypatch.setattr(model, "to", lambda device, m=model: moves.append((m, str(device))))
+    config = make_config(tmp_path, device="cpu")
+    task = VideoREPATask(config, components, CLIPS, BASE, (teacher, "2" * 64))
+    assert len(moves) == 6
+    task.features.fill(components, teacher, torch.device("cuda"))  # all is there: nothing runs
+    order = [(model, device) for model, _ in moves[:6:2] for device in ("cuda", "cpu")]
+    assert [(id(m), d) for m, d in moves[6:]] == [(id(m), d) for m, d in order]
 
 
 def test_checkpointing_changes_no_loss(tmp_path):

@@ -99,6 +99,15 @@ def test_clips_of_other_sizes_and_lengths_are_read():
     assert judge_clip(render_clip(scene, 64, 25), "orbit", scene.names).holds
 
 
+@pytest.mark.parametrize("frames", [33, 49])
+def test_the_same_motion_in_more_frames_obeys_the_same_laws(frames):
+    for kind in ("drop", "throw", "collide", "chase"):
+        scene = sample_motion(np.random.default_rng(3), kind, style=PLAIN)[0]
+        clips = (render_clip(scene, 48, count) for count in (17, frames))
+        usual, longer = (judge_clip(clip, kind, scene.names) for clip in clips)
+        assert longer == usual and longer.physical
+
+
 @pytest.mark.parametrize("frames", [2, 3, 4])
 def test_very_short_clips_are_judged(frames):
     for kind in KINDS:

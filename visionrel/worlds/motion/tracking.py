@@ -9,6 +9,7 @@ import numpy as np
 
 from visionrel.worlds.motion.backdrop import read_backdrop
 from visionrel.worlds.motion.reader import Sightings, sight, to_reading_size
+from visionrel.worlds.motion.scene import FRAMES
 from visionrel.worlds.motion.tracks import Track
 
 
@@ -53,10 +54,14 @@ class Reading:
 def read_clip(clip: np.ndarray) -> Reading:
     """Read a clip, uint8 `(frames, H, W, 3)`.
 
+    Of a clip with more frames than the world's every second, third, ... is read, so that the
+    judge's limits for a step from frame to frame, and the errors of a place, mean the same.
+
     Errors:
         InputError: another type or shape, or fewer than two frames.
     """
-    frames = to_reading_size(clip)
+    stride = max(1, round((len(clip) - 1) / (FRAMES - 1)))
+    frames = to_reading_size(clip[::stride])
     backdrop = read_backdrop(frames)
     sightings = sight(frames, backdrop)
     paths = {name: _follow(seen) for name, seen in sightings.items()}

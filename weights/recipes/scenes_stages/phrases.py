@@ -33,13 +33,13 @@ UPRIGHT = replace(PLAIN, flipped=0.0)
 both at random blends them."""
 TURNED = replace(DENSE, turned=0.7, tinted=0.1, flipped=0.1, told_flip=1.0)
 """Every turn is a drawing of its own, as hard to learn as the upright one."""
-UPRIGHT_SHARE = 0.25
+UPRIGHT_SHARE = 0.35
 """Share of scenes in the first style; the others are in the second."""
 COMPOUND_SHARE = 0.35
 """Share of scenes whose relation takes several words."""
 ONE_TOKEN_SHARE = 0.8
 """Share of those that say it in one token."""
-CLOSE_SHARE = 0.3
+CLOSE_SHARE = 0.4
 """Share of scenes in which sprites touch, cover or lean to one another: the hardest relations of
 single words."""
 _CLOSE = [

@@ -28,6 +28,11 @@ BETA_END = 0.025
 four: with 0.012 it is plain at t < 850 and still leaks at T, so words were hardly ever needed."""
 
 
+LAYERS = (2, 1, 1)
+"""Residual layers of each level of the encoder; the decoder has one more. Sprites get their details
+at the finest level, where a layer more costs little."""
+
+
 def make_unet(latent_channels: int, side: int) -> UNet2DConditionModel:
     """Build the untrained U-Net: words enter at 8 x 8 and 4 x 4, where the layout is decided."""
     return UNet2DConditionModel(
@@ -37,7 +42,7 @@ def make_unet(latent_channels: int, side: int) -> UNet2DConditionModel:
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         block_out_channels=(64, 128, 192),
-        layers_per_block=1,
+        layers_per_block=LAYERS,
         cross_attention_dim=WIDTH,
         attention_head_dim=4,
         norm_num_groups=16,
