@@ -10,6 +10,8 @@ from visionrel.errors import InputError
 def choose_device(name: str) -> torch.device:
     """Resolves `auto` to CUDA, Apple's MPS or the CPU, whichever is there first.
 
+    A GPU chosen by its number becomes the current one of this process.
+
     Raises:
         InputError: If the device is unknown or not there.
     """
@@ -22,6 +24,9 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"`device` {name!r} cannot be used ({reason}); try auto.") from error
+    if device.type == "cuda" and device.index is not None:
+        # Accelerate trains on the current one.
+        torch.cuda.set_device(device)
     return device
 
 

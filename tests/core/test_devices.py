@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.training.toy_task import ToyTask, toy_config
-from visionrel.devices import fast_precision, multiplies_bfloat16
+from visionrel.devices import choose_device, fast_precision, multiplies_bfloat16
 from visionrel.training import train
 from visionrel.training.muon import orthogonalise
 
@@ -42,3 +42,12 @@ def test_slow_bf16_is_said_once_before_training(bfloat16_is_fast, tmp_path, capl
         train(ToyTask(), toy_config(tmp_path, mixed_precision="bf16", max_train_steps=1))
     said = [each for each in caplog.messages if "bf16 is slow here" in each]
     assert len(said) == (0 if bfloat16_is_fast else 1)
+
+
+def test_training_follows_the_gpu_that_was_chosen(monkeypatch):
+    current = []
+    monkeypatch.setattr(torch, "empty", lambda *_, device: None)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    for name in ("cuda:1", "cuda", "cpu"):
+        assert choose_device(name) == torch.device(name)
+    assert current == [torch.device("cuda:1")]
