@@ -3,8 +3,8 @@
 from visionrel.demos import videorepa_desk
 from visionrel.demos.door import gr
 from visionrel.demos.jobs import ONE_AT_A_TIME
-from visionrel.demos.videorepa_desk import MAX_SEED, Desk, Visit
-from visionrel.pipelines.videorepa.config import GenerateConfig
+from visionrel.demos.videorepa_desk import MAX_SEED, NO_TEACHER, Desk, Visit
+from visionrel.pipelines.videorepa.config import GenerateConfig, TrainConfig
 
 
 TITLE = "VideoREPA"
@@ -38,8 +38,10 @@ def _build_filming(desk: Desk, visit: gr.State) -> None:
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
         randomize = gr.Checkbox(True, label="New seed each time")
     with gr.Accordion("Advanced settings", open=False):
-        steps = gr.Slider(1, 100, value=25, step=1, precision=0, label="Denoising steps")
-        guidance = gr.Slider(1, 15, value=3, step=0.5, label="Guidance")
+        steps = gr.Slider(
+            0, 100, value=0, step=1, precision=0, label="Denoising steps (0: the base's default)"
+        )
+        guidance = gr.Slider(0, 15, value=0, step=0.5, label="Guidance (0: the base's default)")
     film = gr.Button("Draw", variant="primary", elem_id="film")
     clips = gr.Gallery(
         show_label=False,
@@ -76,7 +78,12 @@ def _build_tuning(desk: Desk, visit: gr.State) -> None:
         steps = gr.Slider(1, 2000, value=100, step=1, precision=0, label="Steps")
     with gr.Row():
         weight = gr.Slider(
-            0, 2, value=0.5, step=0.1, label="Weight of the relations", info="0: plain fine-tuning"
+            0,
+            2,
+            value=TrainConfig.proj_coeff if desk.has_teacher else 0,
+            step=0.1,
+            label="Weight of the relations",
+            info="0: plain fine-tuning" if desk.has_teacher else NO_TEACHER,
         )
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
     with gr.Row():

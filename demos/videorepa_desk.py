@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +17,13 @@ from visionrel.artifacts import load_json, sha256_of
 from visionrel.demos.door import gr
 from visionrel.demos.jobs import StopSwitch, Watch, shown_errors
 from visionrel.demos.motions import NOT_JUDGED, find_motion, mark
+from visionrel.errors import InputError
+from visionrel.pipelines.videorepa.comparison import BASE, FINETUNE, VARIANTS, VIDEOREPA
 from visionrel.pipelines.videorepa.config import GenerateConfig, TrainConfig
 from visionrel.pipelines.videorepa.generate import COMMAND, draw
 from visionrel.pipelines.videorepa.pipeline import LORA_NAME
 from visionrel.pipelines.videorepa.studio import Studio
+from visionrel.pipelines.videorepa.teachers import find_teacher
 from visionrel.records import Record, save_clip
 from visionrel.worlds.motion import CLIP_SIDE, Verdict, judge_clip
 from visionrel.worlds.motion.writing import write_clips
@@ -32,14 +35,25 @@ LARGEST_JUDGED = 2 * CLIP_SIDE
 """Side of the largest clips that can be of the world."""
 TUNING = {"tuning": "lora", "rank": 32, "lora_alpha": 32, "learning_rate": 1e-3}
 """A LoRA small enough to download, at a rate that shows within a minute."""
+NO_TEACHER = (
+    "0: plain fine-tuning. More needs a video encoder, and none is installed; "
+    "`visionrel weights build motion-teacher` trains one."
+)
 _FOLDER = "visionrel-demo-"
 
 
 @dataclass
 class Visit:
-    """What one browser session owns; the app deletes its files some time after it ends."""
+    """What one browser session owns; the app deletes its files some time after it ends.
+
+    Attributes:
+        tuned: Holds the tuned LoRA.
+        label: What the LoRA is: VideoREPA, or plain fine-tuning where the relations weighed 0.
+        drawn: Holds the last clips.
+    """
 
     tuned: TemporaryDirectory | None = None
+    label: str = ""
     drawn: TemporaryDirectory | None = None
 
     @property
@@ -72,10 +86,13 @@ class Desk:
         return Studio(self.base)
 
     @property
-    def side(self) -> int:
-        """Height in pixels of the clips that the base draws."""
-        pipeline = self.studio.pipeline
-        return self.studio.own_transformer.config.sample_height * pipeline.vae_scale_factor_spatial
+    def has_teacher(self) -> bool:
+        """Whether the video encoder is there."""
+        try:
+            find_teacher(self.teacher)
+        except InputError:
+            return False
+        return True
 
     def tune(
         self,
@@ -93,10 +110,12 @@ class Desk:
             self.switch.held_by(request.session_hash),
             TemporaryDirectory(prefix=_FOLDER) as place,
         ):
-            progress(0, desc="rendering clips, reading them with the teacher")
+            if weight:
+                self._check_teacher()
+            progress(0, desc="rendering clips, encoding them")
             seed, frames = seed or 0, self.studio.own_transformer.config.sample_frames
             data = Path(place) / "clips"
-            write_clips(data, clips, seed, (), self.side, frames)
+            write_clips(data, clips, seed, (), self.studio.side, frames)
             watch = Watch(steps, progress, self.switch)
             settings = {
                 **TUNING,
@@ -110,8 +129,15 @@ class Desk:
             (Path(place) / "learned" / LORA_NAME).replace(Path(tuned.name) / LORA_NAME)
         if visit.tuned:
             visit.tuned.cleanup()
-        visit = replace(visit, tuned=tuned)
+        visit = replace(visit, tuned=tuned, label=VARIANTS[VIDEOREPA if weight else FINETUNE].label)
         return visit, f"Tuned on {clips} clips of the world. {watch.text}", str(visit.file)
+
+    def _check_teacher(self) -> None:
+        """Told before clips are rendered, in the words of the page."""
+        try:
+            find_teacher(self.teacher)
+        except InputError as error:
+            raise InputError(f"{error} Here: set the weight to 0 for plain fine-tuning.") from error
 
     def stop(self, request: gr.Request) -> None:
         """Ends the visitor's training after the running step; what was learned is kept."""
@@ -131,15 +157,15 @@ class Desk:
         seed: int | None,
         randomize: bool,
     ) -> tuple[Visit, list[tuple[str, str]], str, int, dict[str, Any], str]:
-        """Draws a prompt with the base and, once tuned, with VideoREPA from the same noise."""
+        """Draws a prompt with the base and, once tuned, with the LoRA from the same noise."""
         with shown_errors():
             settings = GenerateConfig(
                 prompts=(prompt,),
                 base=self.base,
                 seed=secrets.randbelow(MAX_SEED) if randomize or seed is None else seed,
-                num_inference_steps=steps,
-                guidance_scale=guidance,
-            )
+                num_inference_steps=steps or None,
+                guidance_scale=guidance or None,
+            ).settle(self.studio.side)
             drawn = TemporaryDirectory(prefix=_FOLDER)
             paths, clips = [], []
             for tuned in (None, visit.file) if visit.file else (None,):
@@ -150,22 +176,24 @@ class Desk:
         if visit.drawn:
             visit.drawn.cleanup()
         visit = replace(visit, drawn=drawn)
-        verdicts, summary = self._judge(prompt, clips)
-        labels = ("base", "VideoREPA")
+        labels = (VARIANTS[BASE].label, visit.label)[: len(clips)]
+        verdicts, summary = self._judge(prompt, dict(zip(labels, clips, strict=True)))
         shown = [
             (str(path.with_suffix(".gif")), " · ".join(filter(None, (label, verdict))))
-            for path, label, verdict in zip(paths, labels, verdicts, strict=False)
+            for path, label, verdict in zip(paths, labels, verdicts, strict=True)
         ]
         record = load_json(paths[-1].with_suffix(".json"))
         return visit, shown, summary, settings.seed, record, str(_pack(paths, visit.file))
 
-    def _judge(self, prompt: str, clips: Sequence[np.ndarray]) -> tuple[list[str], str]:
+    def _judge(self, prompt: str, clips: Mapping[str, np.ndarray]) -> tuple[list[str], str]:
         """Each clip's verdict and a summary; only clips of the world can be judged."""
         motion = find_motion(prompt)
-        if motion is None or self.side > LARGEST_JUDGED:
+        if motion is None or self.studio.side > LARGEST_JUDGED:
             return [""] * len(clips), NOT_JUDGED
-        verdicts = [judge_clip(clip, motion.kind, motion.names) for clip in clips]
-        return [mark(verdict) for verdict in verdicts], _summarize(str(motion), verdicts)
+        verdicts = {
+            label: judge_clip(clip, motion.kind, motion.names) for label, clip in clips.items()
+        }
+        return [mark(verdict) for verdict in verdicts.values()], _summarize(str(motion), verdicts)
 
     def _save(
         self, clip: np.ndarray, settings: GenerateConfig, tuned: Path | None, folder: Path
@@ -177,12 +205,9 @@ class Desk:
         return save_clip(clip, folder, int(bool(tuned)), record, settings.fps)
 
 
-def _summarize(motion: str, verdicts: Sequence[Verdict]) -> str:
+def _summarize(motion: str, verdicts: Mapping[str, Verdict]) -> str:
     """The laws that clips obey, in one line of Markdown."""
-    shares = [
-        f"{label} **{verdict.physics_score:.0%}**"
-        for label, verdict in zip(("base", "VideoREPA"), verdicts, strict=False)
-    ]
+    shares = [f"{label} **{verdict.physics_score:.0%}**" for label, verdict in verdicts.items()]
     return f"Judge: **{motion}**; share of the laws of motion obeyed: {', '.join(shares)}."
 
 

@@ -8,29 +8,15 @@ a big dog"). That uses the relation's definition, which a learner from pictures 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
-from typing import Any
 
 import numpy as np
 
-from visionrel.errors import InputError
+from visionrel.evaluation import Variant, choose
 from visionrel.worlds.scenes import HELD_OUT, PLAIN, RELATIONS, Relation, SceneObject, sample_scene
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to get the relation into a prompt.
-
-    Attributes:
-        label: Name in tables and plots.
-        settings: What differs from the defaults of `train reversion`; None learns nothing.
-    """
-
-    label: str
-    settings: Mapping[str, Any] | None = field(default_factory=dict)
 
 
 REVERSION, TEXTUAL_INVERSION, NO_STEERING, NO_FOCAL, INITIALISER, WORDS = (
@@ -98,19 +84,6 @@ def nearest_words(relation: Relation, count: int = 3, samples: int = 150) -> tup
             subject, object = zip(sizes, poses, strict=True)
             shares[Phrase(spoken.words[0], subject, object)] = float(np.mean(held))
     return tuple(sorted(shares, key=lambda phrase: -shares[phrase])[:count])
-
-
-def choose(names: Sequence[str], known: Mapping[str, Any], what: str) -> list[str]:
-    """Checks names against what exists; none given means all.
-
-    Raises:
-        InputError: With the unknown ones and the known ones.
-    """
-    if unknown := [name for name in names if name not in known]:
-        raise InputError(
-            f"`{what}` has no {', '.join(map(repr, unknown))}; choose among {', '.join(known)}."
-        )
-    return list(dict.fromkeys(names)) or list(known)
 
 
 def choose_relations(names: Sequence[str]) -> dict[str, Relation]:

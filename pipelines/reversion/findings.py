@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,13 @@ from visionrel.evaluation import (
     Report,
     SheetRow,
     Table,
+    Variant,
     bootstrap_difference,
     bootstrap_interval,
-    wilson_interval,
+    changed_flags,
+    not_run,
+    resampled_over,
+    share,
 )
 from visionrel.evaluation.charts import Figure
 from visionrel.pipelines.reversion.comparison import (
@@ -29,7 +33,6 @@ from visionrel.pipelines.reversion.comparison import (
     TEXTUAL_INVERSION,
     VARIANTS,
     WORDS,
-    Variant,
 )
 from visionrel.pipelines.reversion.config import EvaluateConfig
 
@@ -49,9 +52,6 @@ _NOT_MEASURED = (
     "the judge of the scenes world takes their place.",
     "Human preference.",
 )
-
-
-_SILENT = ("output_dir", "docs_dir", "device")
 
 
 @dataclass(frozen=True)
@@ -110,45 +110,25 @@ def make_report(findings: Findings, config: EvaluateConfig) -> Report:
         claims=tuple(_claims(findings)),
         tables=tuple(tables),
         figures=tuple(_figures(findings)),
-        limits=(*_NOT_MEASURED, *_not_run(findings)),
+        limits=(*_NOT_MEASURED, *not_run(findings.variants, VARIANTS)),
         settings=asdict(config),
     )
 
 
-def _not_run(findings: Findings) -> Iterator[str]:
-    missing = [each.label for name, each in VARIANTS.items() if name not in findings.variants]
-    if missing:
-        yield f"Variants that were not run: {', '.join(missing)}."
-
-
 def _summary(findings: Findings, config: EvaluateConfig) -> str:
+    over = resampled_over(len(findings.seeds), "pairs")
     return (
         f"Base `{config.base}`, {len(findings.relations)} held-out relations of the scenes world "
         f"that no caption names, {len(findings.seeds)} training seeds, {config.exemplars} "
         f"exemplars, {config.pairs} unseen (subject, object) pairs per cell, "
         f"{config.num_inference_steps} denoising steps. A picture counts as right if the judge "
         "finds both objects and the relation holds; *cannot tell* counts as wrong. Brackets are "
-        f"95 % bootstrap intervals over {_resampled(findings)}; differences are paired, same noise "
+        f"95 % bootstrap intervals over {over}; differences are paired, same noise "
         "and same pairs. *Nearest known words* describes each relation with the best of three "
         "phrases of the base's own vocabulary, chosen by the relation's definition and then by "
         "these very scores, which favours it. Made by "
-        f"`visionrel evaluate reversion{_flags(config)}`."
+        f"`visionrel evaluate reversion{changed_flags(config)}`."
     )
-
-
-def _resampled(findings: Findings) -> str:
-    return "seeds and pairs" if len(findings.seeds) > 1 else "pairs; one seed decides nothing"
-
-
-def _flags(config: EvaluateConfig) -> str:
-    """The settings that differ from the defaults and decide numbers, as the command takes them."""
-    default = EvaluateConfig()
-    found = ""
-    for name, value in asdict(config).items():
-        if name not in _SILENT and value != getattr(default, name):
-            words = value if isinstance(value, list | tuple) else (value,)
-            found += f" --{name} {' '.join(map(str, words))}"
-    return found
 
 
 def _sample_text(findings: Findings) -> str:
@@ -164,8 +144,8 @@ def _claims(findings: Findings) -> Iterator[Claim]:
     for rival, statement in _CLAIMS.items():
         if rival in findings.variants:
             difference = bootstrap_difference(ours, findings.all_outcomes(rival))
-            claim = Claim.of_difference(f"{statement}.", difference, sample)
-            yield claim if len(findings.seeds) > 1 else replace(claim, verdict="undecided")
+            seeds = len(findings.seeds)
+            yield Claim.of_difference(f"{statement}.", difference, sample, seeds=seeds)
     yield Claim("People prefer ReVersion's pictures.", "no people were asked", "not measured here")
 
 
@@ -210,7 +190,7 @@ def _vocabulary(findings: Findings) -> Table | None:
     few, many = findings.vocabulary
     solver = {few: "DPM-Solver++", many: "the base's own scheduler"}
     rows = [
-        (f"{steps} steps, {solver[steps]}", _share(found["entities"]), _share(found["relation"]))
+        (f"{steps} steps, {solver[steps]}", share(found["entities"]), share(found["relation"]))
         for steps, found in findings.vocabulary.items()
     ]
     count = len(findings.vocabulary[few]["relation"])
@@ -230,8 +210,8 @@ def _judge(findings: Findings) -> Table | None:
         f"The judge's own errors on {len(missed)} fresh scenes",
         ("error", "share"),
         (
-            ("a relation that holds is denied, or not told", _share(missed)),
-            ("a relation that does not hold is affirmed", _share(accepted)),
+            ("a relation that holds is denied, or not told", share(missed)),
+            ("a relation that does not hold is affirmed", share(accepted)),
         ),
         "Wilson intervals. Each scene is asked about its own relation and about a random one that "
         f"does not hold in it. Most often denied: {_worst(findings.judge)}.",
@@ -290,13 +270,9 @@ def _row(findings: Findings, sample: Sample) -> SheetRow:
     )
 
 
-def _share(values: list[int]) -> Interval:
-    return wilson_interval(sum(values), len(values))
-
-
 def _group(names: list[str], values: list[int]) -> dict[str, Interval]:
     """Shares by name, in order of first appearance."""
     groups: dict[str, list[int]] = {}
     for name, value in zip(names, values, strict=True):
         groups.setdefault(name, []).append(value)
-    return {name: _share(group) for name, group in groups.items()}
+    return {name: share(group) for name, group in groups.items()}

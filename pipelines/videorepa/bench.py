@@ -1,14 +1,17 @@
 """VideoREPA's rows of `visionrel bench`: its loss beside two forms that build all pairs at once.
 
-Time is for forward and backward. Memory is the most that live tensors hold above the inputs at any
-moment of it, gradient included: every storage that an operation returns is counted until it is
-freed. Scratch memory inside single operations is not seen, in ours or in the others.
+A last row draws one clip. Time of the loss is for forward and backward. Memory is the most that
+live tensors hold above the inputs at any moment of it, gradient included: every storage that an
+operation returns is counted until it is freed. Scratch memory inside single operations is not seen,
+in ours or in the others.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,14 +21,18 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from visionrel.data.clips import read_pixels
 from visionrel.evaluation.timing import Timing, time_in_turns
 from visionrel.losses import token_relation_distillation_loss
+from visionrel.pipelines.videorepa.config import GenerateConfig
+from visionrel.pipelines.videorepa.generate import generate
 
 
 MARGIN = 0.1
 # Frames and positions of VideoMAEv2-B's tokens for 49 x 480 x 720, and of the student's own grid.
 PUBLISHED, NATIVE, WIDTH = (24, 150), (12, 30 * 45), 768
 TARGET = "1.5x, memory / 10"
+PROMPT = "a ball drops and bounces"
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -72,6 +79,16 @@ def bench_loss(
     return Timing(name, seconds["ours"], seconds["theirs"], TARGET, note)
 
 
+def bench_generate(repeats: int, base: str = GenerateConfig.base) -> Timing:
+    """Draws one clip as `visionrel generate videorepa` does: loading, drawing, writing."""
+    with tempfile.TemporaryDirectory(prefix="visionrel-bench-") as folder:
+        config = GenerateConfig(prompts=(PROMPT,), base=base, output_dir=Path(folder), seed=0)
+        seconds = time_in_turns({"ours": lambda: generate(config)}, repeats, warm_up=0)["ours"]
+        frames, *size, _ = read_pixels(next(Path(folder).glob("*.mp4")))[0].shape
+    note = f"{frames} frames of {size[0]} x {size[1]}, base {base}"
+    return Timing("visionrel generate videorepa", seconds, None, "30 s", note)
+
+
 ROWS: Mapping[str, Callable[[int], Timing]] = {
     **{
         f"trd-{other.__name__.removesuffix('_loss')}-{batch}": partial(
@@ -81,6 +98,7 @@ ROWS: Mapping[str, Callable[[int], Timing]] = {
         for batch in (1, 4)
     },
     "trd-native": partial(bench_loss, batch=1, other=None, grid=NATIVE),
+    "motion-generate": bench_generate,
 }
 
 

@@ -1,4 +1,4 @@
-"""VideoPhy and VideoPhy2: prompts, and tables from what their judge models say.
+"""VideoPhy and VideoPhy2: prompts, clips for their judge models, and tables of what these say.
 
 Neither the judges nor the generated clips of the paper can be had where this is tested: the readers
 and sums are tested on small made-up tables, and no score of these benchmarks was measured here.
@@ -9,16 +9,35 @@ from __future__ import annotations
 import csv
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
+from visionrel.artifacts import atomic_write
 from visionrel.errors import InputError
+from visionrel.records import read_record
 
 
 # VideoPhy's judge gives probabilities, VideoPhy2's grades from 1 to 5.
 THRESHOLDS = {"videophy": 0.5, "videophy2": 4.0}
 OVERALL = "overall"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One line of a benchmark's list.
+
+    Attributes:
+        text: What a clip is drawn from.
+        caption: What the judge compares the clip with; the text itself, or what it lengthens.
+        category: Class, such as solid-fluid; empty where the list has none.
+    """
+
+    text: str
+    caption: str
+    category: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,16 +55,75 @@ class Verdict:
     physics: float
 
 
-def read_prompts(path: Path, column: str = "caption") -> list[str]:
-    """Reads the captions of a benchmark's CSV file, in order.
+def read_prompts(
+    path: str | Path, caption: str = "caption", category: str | None = None, text: str | None = None
+) -> list[Prompt]:
+    """Reads a benchmark's CSV file, in order; lines that repeat count once.
+
+    Args:
+        path: The file; the other arguments are names of its columns.
+        caption: Column of what the judge reads.
+        category: Column of the class, if there is one.
+        text: Column of lengthened prompts to draw from; the captions when not given.
 
     Raises:
-        InputError: If the column is missing or a caption is empty; lists every line.
+        InputError: If a column is missing or a field is empty; lists every line.
     """
-    return [row[column].strip() for row in _read_table(path, (column,))]
+    names = (text or caption, caption, *([category] if category else []))
+    rows = [[row[name].strip() for name in names] for row in _read_table(path, names)]
+    return list(dict.fromkeys(Prompt(*row) for row in rows))
 
 
-def read_verdicts(path: Path, category: str, semantics: str, physics: str) -> list[Verdict]:
+def write_clip_table(path: str | Path, folder: str | Path, prompts: Sequence[Prompt]) -> None:
+    """Lists the clips that `visionrel generate videorepa` drew, as VideoPhy's judge takes them.
+
+    A clip is linked to its prompt by the record beside it.
+
+    Args:
+        path: The CSV file to write: `videopath`, `caption`, `category`.
+        folder: With MP4 files and their records.
+        prompts: Of the whole list.
+
+    Raises:
+        InputError: If a prompt has no clip or a clip no prompt; lists them all.
+    """
+    known = {prompt.text: prompt for prompt in prompts}
+    clips = {clip: read_record(clip).prompt for clip in sorted(Path(folder).glob("*.mp4"))}
+    problems = [
+        f"{clip} shows {text!r}, which is not in the list; move it elsewhere."
+        for clip, text in clips.items()
+        if text not in known
+    ]
+    drawn = {*clips.values()}
+    problems += [
+        f"{folder} has no clip of {text!r}; draw it." for text in known if text not in drawn
+    ]
+    if problems:
+        raise InputError(problems)
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("videopath", "caption", "category"))
+        for clip, text in clips.items():
+            writer.writerow((clip, known[text].caption, known[text].category))
+
+
+def probability_of_yes(logits: Tensor, yes: int, no: int) -> Tensor:
+    """VideoPhy's score, P(Yes) / (P(Yes) + P(No)), at the judge's last token that is no padding.
+
+    Args:
+        logits: Of that token over the vocabulary, shape (..., vocabulary).
+        yes: Id of "Yes" in the judge's tokenizer.
+        no: Id of "No".
+
+    Example:
+        >>> import torch
+        >>> probability_of_yes(torch.tensor([2.0, 0.5, 0.5]), yes=1, no=2)
+        tensor(0.5000)
+    """
+    return (logits[..., yes] - logits[..., no]).float().sigmoid()
+
+
+def read_verdicts(path: str | Path, category: str, semantics: str, physics: str) -> list[Verdict]:
     """Reads a judge's CSV file; the arguments are the names of its columns.
 
     Raises:
@@ -122,7 +200,7 @@ def _percentages(found: list[tuple[bool, bool]]) -> dict[str, float]:
     return {**{name: 100 * total / count for name, total in sums.items()}, "clips": count}
 
 
-def _read_table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def _read_table(path: str | Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     if not Path(path).is_file():
         raise InputError(f"{path} does not exist or is not a file.")
     with Path(path).open(encoding="utf-8-sig", newline="") as file:

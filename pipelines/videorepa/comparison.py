@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from visionrel.errors import InputError
+from visionrel.evaluation import Variant, choose
+from visionrel.pipelines.videorepa.config import TrainConfig
 from visionrel.worlds.motion import PHYSICS, PLAIN, RELATIONS, MotionScene, sample_motion
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way to get clips.
-
-    Attributes:
-        label: Name in tables and plots.
-        settings: What differs from VideoREPA's own training; None trains nothing.
-    """
-
-    label: str
-    settings: Mapping[str, Any] | None = field(default_factory=dict)
 
 
 VIDEOREPA, FINETUNE, REPA, BASE, STATIC, RENDERED = (
@@ -65,17 +52,15 @@ class Prompt:
 
 
 def choose_variants(names: Sequence[str]) -> dict[str, Variant]:
-    """The variants of these names; all of them for none.
+    """The variants of these names; all of them for none."""
+    return {name: VARIANTS[name] for name in choose(names, VARIANTS, "variants")}
 
-    Raises:
-        InputError: With the unknown ones and the known ones.
-    """
-    if unknown := [name for name in names if name not in VARIANTS]:
-        raise InputError(
-            f"`variants` has no {', '.join(map(repr, unknown))}; "
-            f"choose among {', '.join(VARIANTS)}."
-        )
-    return {name: VARIANTS[name] for name in names or VARIANTS}
+
+def needs_teacher(variant: Variant) -> bool:
+    """Whether a variant learns from a video encoder."""
+    if variant.settings is None:
+        return False
+    return variant.settings.get("proj_coeff", TrainConfig.proj_coeff) != 0
 
 
 def draw_prompts(count: int, seed: Sequence[int]) -> list[Prompt]:

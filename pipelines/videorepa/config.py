@@ -1,5 +1,6 @@
 """Settings of VideoREPA's commands; imports no PyTorch, so that `--help` is quick."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -7,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from tyro.conf import arg
 
 from visionrel.errors import InputError
+from visionrel.pipelines.videorepa.drawing import DRAWING_AT_LEAST, DrawingConfig
 from visionrel.training.config import TrainingConfig
 
 
@@ -118,11 +120,7 @@ class TrainConfig(TrainingConfig):
             if getattr(self, name) is None:
                 setattr(self, name, value)
         super().__post_init__()
-        problems = [
-            f"`{name}` must be at least {least}, got {value}."
-            for name, least in _AT_LEAST.items()
-            if (value := getattr(self, name)) is not None and not value >= least
-        ]
+        problems = _bound_problems(self, _AT_LEAST)
         problems += _frame_problems(self.num_frames, 4)
         if self.validation_steps is not None:
             problems.append(
@@ -145,6 +143,15 @@ _AT_LEAST = {
 }
 
 
+def _bound_problems(config: object, bounds: Mapping[str, float]) -> list[str]:
+    """What lies below its least value; what is not given is not asked."""
+    return [
+        f"`{name}` must be at least {least}, got {value}."
+        for name, least in bounds.items()
+        if (value := getattr(config, name)) is not None and not value >= least
+    ]
+
+
 def _frame_problems(frames: int | None, step: int) -> list[str]:
     if frames is None or frames % step == 1:
         return []
@@ -153,7 +160,7 @@ def _frame_problems(frames: int | None, step: int) -> list[str]:
 
 
 @dataclass(kw_only=True)
-class GenerateConfig:
+class GenerateConfig(DrawingConfig):
     """Draw clips with a tuned CogVideoX, or with the base alone."""
 
     prompts: Annotated[tuple[str, ...], arg(aliases=("--prompt",))]
@@ -172,12 +179,6 @@ class GenerateConfig:
     """Clips per prompt; clip i has the seed `seed` + i."""
     seed: int | None = None
     """Seed of each prompt's first clip; drawn, printed and stored when not given."""
-    num_inference_steps: int = 50
-    """Denoising steps."""
-    guidance_scale: float = 6.0
-    """Strength of the prompt; 1 switches guidance off."""
-    use_dynamic_cfg: bool = True
-    """Vary the strength of the prompt over the steps by Diffusers' formula, as the authors do."""
     negative_prompt: str = ""
     """What the clips should not show."""
     num_frames: int | None = None
@@ -194,11 +195,7 @@ class GenerateConfig:
     """Device: auto, cpu, cuda, cuda:0, mps."""
 
     def __post_init__(self) -> None:
-        problems = [
-            f"`{name}` must be at least {least}, got {value}."
-            for name, least in _GENERATE_AT_LEAST.items()
-            if (value := getattr(self, name)) is not None and not value >= least
-        ]
+        problems = _bound_problems(self, DRAWING_AT_LEAST | _GENERATE_AT_LEAST)
         # CogVideoX decodes latent frames in twos; an even number of them gives too many frames.
         problems += _frame_problems(self.num_frames, 8)
         if not self.prompts or not all(prompt.strip() for prompt in self.prompts):
@@ -211,8 +208,6 @@ _GENERATE_AT_LEAST = {
     "lora_scale": 0,
     "num_videos": 1,
     "seed": 0,
-    "num_inference_steps": 1,
-    "guidance_scale": 0,
     "num_frames": 1,
     "height": 8,
     "width": 8,
@@ -221,7 +216,7 @@ _GENERATE_AT_LEAST = {
 
 
 @dataclass(kw_only=True)
-class EvaluateConfig:
+class EvaluateConfig(DrawingConfig):
     """Measure VideoREPA, its controls and its ablations in the motion world with the judge."""
 
     output_dir: Path = Path("outputs/evaluate-videorepa")
@@ -229,7 +224,7 @@ class EvaluateConfig:
     base: str = "motion"
     """Base model: an embedded name or a folder of CogVideoX."""
     teacher: str = "motion-teacher"
-    """Video encoder: an embedded name or a folder."""
+    """Video encoder: an embedded name or a folder; only variants that learn from one need it."""
     probe: bool = False
     """Measure only what the features of teacher and base tell of coming contacts."""
     variants: tuple[str, ...] = ()
@@ -248,10 +243,8 @@ class EvaluateConfig:
     """Learning rate of every variant; 2e-6, the authors', is for large models."""
     prompts: int = 102
     """Prompts drawn and judged per cell; all spoken motions take turns."""
-    num_inference_steps: int = 25
-    """Denoising steps of the judged clips."""
-    guidance_scale: float = 3.0
-    """Strength of the prompt in the judged clips."""
+    judge_clips: int = 40
+    """Fresh rendered clips per motion that measure the judge itself; 0 leaves this out."""
     probe_clips: int = 1500
     """Clips of the probe, half of them to learn from."""
     docs_dir: Path | None = None
@@ -261,11 +254,7 @@ class EvaluateConfig:
     """Device: auto, cpu, cuda, cuda:0, mps."""
 
     def __post_init__(self) -> None:
-        problems = [
-            f"`{name}` must be at least {least}, got {value}."
-            for name, least in _EVALUATE_AT_LEAST.items()
-            if not (value := getattr(self, name)) >= least
-        ]
+        problems = _bound_problems(self, DRAWING_AT_LEAST | _EVALUATE_AT_LEAST)
         if problems:
             raise InputError(problems)
 
@@ -277,7 +266,6 @@ _EVALUATE_AT_LEAST = {
     "max_train_steps": 1,
     "train_batch_size": 1,
     "prompts": 1,
-    "num_inference_steps": 1,
-    "guidance_scale": 0,
+    "judge_clips": 0,
     "probe_clips": 8,
 }

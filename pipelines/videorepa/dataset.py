@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +15,16 @@ from diffusers import CogVideoXPipeline
 from torch import Tensor, nn
 
 from visionrel.artifacts import sha256_of
-from visionrel.data.clips import load_clip, read_clips
+from visionrel.data.clips import Clip, crop_box, load_clip, read_clips
 from visionrel.pipelines.videorepa.config import TrainConfig
 from visionrel.pipelines.videorepa.features import FeatureCache
 from visionrel.pipelines.videorepa.teachers import Teacher
 
 
 logger = logging.getLogger(__name__)
+
+# So many clips are named in a warning.
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ class TrainingClip:
 def read_training_clips(config: TrainConfig) -> list[TrainingClip]:
     """Reads and checks the clips of a settled run; every problem is listed at once."""
     size = (config.num_frames, config.height, config.width)
+    clips = read_clips(config.train_data_dir)
+    if _launch()[1] == 0:
+        warn_of_changes(clips, *size)
     return [
         TrainingClip(
             clip.path.name,
@@ -50,8 +57,28 @@ def read_training_clips(config: TrainConfig) -> list[TrainingClip]:
             f"{sha256_of(clip.path)} {size}",
             partial(load_clip, clip.path, *size),
         )
-        for clip in read_clips(config.train_data_dir)
+        for clip in clips
     ]
+
+
+def warn_of_changes(clips: Sequence[Clip], frames: int, height: int, width: int) -> None:
+    """Names the clips that do not fit as they are, and says what is done with them."""
+    changes: dict[str, list[str]] = defaultdict(list)
+    for clip in clips:
+        inner = crop_box(clip.height, clip.width, height / width)[2:]
+        if clip.frames < frames:
+            changes["padded with still frames"].append(clip.path.name)
+        if inner != (clip.height, clip.width):
+            changes["cropped to their middle"].append(clip.path.name)
+        if inner[0] < height or inner[1] < width:
+            changes["enlarged"].append(clip.path.name)
+    for change, names in changes.items():
+        logger.warning(
+            "%d of %d clips are %s to give %d frames of %d x %d: %s%s",
+            *(len(names), len(clips), change, frames, height, width),
+            ", ".join(names[:_NAMED]),
+            f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "",
+        )
 
 
 class ClipFeatures:
@@ -128,13 +155,18 @@ class ClipFeatures:
         return paths
 
     def _fill_kind(self, kind: str, encode: Callable[[TrainingClip], dict[str, Tensor]]) -> None:
-        processes, rank = (int(os.environ.get(k, d)) for k, d in (("WORLD_SIZE", 1), ("RANK", 0)))
+        processes, rank = _launch()
         first = rank * len(self.clips) // processes
         order = [*range(first, len(self.clips)), *range(first)]
         for done, index in enumerate(order, 1):
             make = partial(encode, self.clips[index])
             if self.cache.fill(self._paths(index)[kind], make) and done % 100 == 0:
                 logger.info("%s of %d of %d clips", kind, done, len(order))
+
+
+def _launch() -> tuple[int, int]:
+    """Processes of this launch, and which of them this is; `accelerate launch` sets both."""
+    return int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
 
 
 @torch.no_grad()

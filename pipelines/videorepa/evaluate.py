@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,20 +17,22 @@ from typing import Any
 import numpy as np
 
 from visionrel.data.clips import read_pixels, write_mp4
-from visionrel.evaluation import Cells, Report
+from visionrel.evaluation import Cells, Report, Variant, changed_flags
 from visionrel.pipelines.videorepa.comparison import (
     RENDERED,
     STATIC,
-    Variant,
     choose_variants,
     draw_prompts,
+    needs_teacher,
 )
 from visionrel.pipelines.videorepa.config import EvaluateConfig
 from visionrel.pipelines.videorepa.findings import Findings, Sample, make_report
+from visionrel.pipelines.videorepa.judge_errors import measure_judge
 from visionrel.pipelines.videorepa.probe import measure_probe, probe_report
 from visionrel.pipelines.videorepa.studio import Scores, Studio
 from visionrel.pipelines.videorepa.teachers import find_teacher, load_teacher, teacher_digest
 from visionrel.worlds.motion import FRAMES_PER_SECOND, render_clip
+from visionrel.worlds.motion.encounters import ENCOUNTERS
 from visionrel.worlds.motion.writing import write_clips
 
 
@@ -40,7 +42,11 @@ logger = logging.getLogger(__name__)
 KEPT = 6
 # Streams of `config.seed` that are used here.
 _CLIPS, _PROMPTS, _PROBE = 20, 21, 22
-_FREE = ("output_dir", "variants", "seeds", "docs_dir", "device", "probe", "probe_clips")
+# More variants and seeds may join; teacher and judge name the cells that they decide.
+_FREE = (
+    *("output_dir", "variants", "seeds", "docs_dir", "device", "probe", "probe_clips"),
+    *("teacher", "judge_clips"),
+)
 
 
 def evaluate(config: EvaluateConfig) -> Report:
@@ -52,24 +58,28 @@ def evaluate(config: EvaluateConfig) -> Report:
     Returns:
         The report, also written to `output_dir` and, if asked for, into the docs.
     """
-    choose_variants(config.variants)
-    teacher = find_teacher(config.teacher)
-    studio = Studio(config.base, config.device, config.num_inference_steps, config.guidance_scale)
+    variants = choose_variants(config.variants)
+    taught = config.probe or any(map(needs_teacher, variants.values()))
+    teacher = find_teacher(config.teacher) if taught else None
+    command = f"visionrel evaluate videorepa{changed_flags(config)}"
+    studio = Studio(config.base, config.device, config)
+    config = config.settle(studio.side)
     if config.probe:
-        report = _probe(config, studio, teacher)
+        report = _probe(config, studio, teacher, command)
         report.save(config.output_dir / "probe-report")
     else:
-        report = _Evaluation(config, studio).run()
+        report = _Evaluation(config, studio, variants, teacher).run(command)
         report.save(config.output_dir)
     if config.docs_dir is not None:
         report.publish(config.docs_dir)
     return report
 
 
-def _probe(config: EvaluateConfig, studio: Studio, teacher: Path) -> Report:
+def _probe(config: EvaluateConfig, studio: Studio, teacher: Path, command: str) -> Report:
     settings = {
         "seed": config.seed,
         "clips": config.probe_clips,
+        "motions": list(ENCOUNTERS),
         "base": studio.base.describe(),
         "teacher": teacher_digest(teacher),
     }
@@ -78,48 +88,61 @@ def _probe(config: EvaluateConfig, studio: Studio, teacher: Path) -> Report:
     make = partial(
         measure_probe, studio.pipeline, encoder, config.probe_clips, (config.seed, _PROBE)
     )
-    return probe_report(cells.get("contacts", make), config)
+    return probe_report(cells.get("contacts", make), config, command)
 
 
 class _Evaluation:
     """One run; `run` is its table of contents."""
 
-    def __init__(self, config: EvaluateConfig, studio: Studio) -> None:
-        self.config, self.studio = config, studio
-        self.variants = choose_variants(config.variants)
+    def __init__(
+        self,
+        config: EvaluateConfig,
+        studio: Studio,
+        variants: Mapping[str, Variant],
+        teacher: Path | None,
+    ) -> None:
+        self.config, self.studio, self.variants = config, studio, variants
         self.seeds = range(config.seed, config.seed + config.seeds)
         self.prompts = draw_prompts(config.prompts, (config.seed, _PROMPTS))
         self.texts = [prompt.text for prompt in self.prompts]
-        shape = studio.own_transformer.config
-        self.side = shape.sample_height * studio.pipeline.vae_scale_factor_spatial
-        self.frames = shape.sample_frames
-        total = len(self.seeds) * len(self.variants)
+        self.frames = studio.own_transformer.config.sample_frames
+        self.teacher = "" if teacher is None else f"-teacher-{teacher_digest(teacher)[:12]}"
+        total = len(self.seeds) * len(variants) + bool(config.judge_clips)
         self.cells = Cells(config.output_dir / "cells", self._settings(), total)
 
-    def run(self) -> Report:
+    def run(self, command: str) -> Report:
         findings = Findings(
             variants=self.variants,
             cells={
                 (name, seed): self.cells.get(
-                    f"{name}-seed{seed}", partial(self._measure, name, variant, seed)
+                    self._cell(name, seed), partial(self._measure, name, variant, seed)
                 )
                 for seed in self.seeds
                 for name, variant in self.variants.items()
             },
+            judge=self._measure_judge_once(),
             prompts=tuple(self.prompts),
             samples=tuple(self._samples()),
         )
-        return make_report(findings, self.config)
+        return make_report(findings, self.config, command)
 
     def _settings(self) -> dict[str, Any]:
-        """What decides a cell; more seeds and variants may join an earlier run."""
+        """What decides all cells."""
         fixed = {key: value for key, value in asdict(self.config).items() if key not in _FREE}
-        teacher = teacher_digest(find_teacher(self.config.teacher))
-        return {**fixed, "base": self.studio.base.describe(), "teacher": teacher}
+        return {**fixed, "base": self.studio.base.describe()}
+
+    def _cell(self, name: str, seed: int) -> str:
+        """Name of a cell and of its files; it changes with what decides this cell alone."""
+        return f"{name}-seed{seed}{self.teacher if needs_teacher(self.variants[name]) else ''}"
+
+    def _measure_judge_once(self) -> dict[str, Any] | None:
+        count = self.config.judge_clips
+        make = partial(measure_judge, count, self.config.seed, self.studio.side)
+        return self.cells.get(f"judge-{count}-clips", make) if count else None
 
     def _measure(self, name: str, variant: Variant, seed: int) -> dict[str, Any]:
         """Scores of a variant and seed; what was trained is not kept."""
-        learned = self.config.output_dir / "learned" / f"{name}-seed{seed}"
+        learned = self.config.output_dir / "learned" / self._cell(name, seed)
         if variant.settings is not None:
             self._learn(variant, seed, learned)
         clips = self._make_clips(name, seed, None if variant.settings is None else learned)
@@ -136,7 +159,7 @@ class _Evaluation:
         clips = config.output_dir / "clips"
         if not clips.is_dir():
             seed_of_clips = (config.seed, _CLIPS)
-            write_clips(clips, config.clips, seed_of_clips, (), self.side, self.frames)
+            write_clips(clips, config.clips, seed_of_clips, (), self.studio.side, self.frames)
         settings = dict(variant.settings)
         if settings.get("align_layer") == -1:
             settings["align_layer"] = self.studio.num_layers
@@ -152,7 +175,9 @@ class _Evaluation:
 
     def _make_clips(self, name: str, seed: int, tuned: Path | None) -> list[np.ndarray]:
         if name == RENDERED:
-            return [render_clip(prompt.scene, self.side, self.frames) for prompt in self.prompts]
+            return [
+                render_clip(prompt.scene, self.studio.side, self.frames) for prompt in self.prompts
+            ]
         self.studio.use(tuned)
         clips = self.studio.draw(self.texts, seed)
         if name == STATIC:
@@ -160,7 +185,9 @@ class _Evaluation:
         return clips
 
     def _sample_file(self, name: str, index: int) -> Path:
-        return self.config.output_dir / "samples" / f"{name}-{index}.mp4"
+        return (
+            self.config.output_dir / "samples" / f"{self._cell(name, self.config.seed)}-{index}.mp4"
+        )
 
     def _samples(self) -> Iterator[Sample]:
         """Variant, prompt number and clip, where they are kept."""

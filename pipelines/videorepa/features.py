@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from visionrel.artifacts import load_tensors, save_tensors
+from visionrel.artifacts import load_header, load_tensors, save_tensors
+from visionrel.errors import InputError
+
+
+logger = logging.getLogger(__name__)
 
 
 class FeatureCache:
@@ -39,12 +44,12 @@ class FeatureCache:
         return self.folder / kind / digest[:2] / f"{digest}.safetensors"
 
     def fill(self, path: Path, make: Callable[[], Mapping[str, Tensor]]) -> bool:
-        """Makes a file if there is none; it appears whole or not at all.
+        """Makes a file if there is none or it is cut short; it appears whole or not at all.
 
         Returns:
             Whether it had to be made.
         """
-        if path.is_file():
+        if _is_whole(path):
             return False
         save_tensors(path, make())
         return True
@@ -56,3 +61,15 @@ class FeatureCache:
             InputError: If it is missing or damaged; names it.
         """
         return load_tensors(path)[0]
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is there with as many bytes as its header says; no tensor is read."""
+    if not path.is_file():
+        return False
+    try:
+        load_header(path)
+    except InputError:
+        logger.warning("%s is damaged and made anew.", path)
+        return False
+    return True

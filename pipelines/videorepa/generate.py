@@ -21,6 +21,7 @@ from visionrel.pipelines.videorepa.pipeline import (
     TRANSFORMER_FOLDER,
     VideoREPAPipeline,
     load_video_components,
+    own_height,
     resolve_video_base,
     size_problems,
 )
@@ -62,6 +63,8 @@ def generate(config: GenerateConfig) -> list[Path]:
             "LoRA; leave it out."
         )
     pipeline = load_pipeline(config, base)
+    # The records name what was chosen, so that they outlive a change of what is chosen.
+    config = config.settle(own_height(pipeline))
     paths = []
     for prompt in config.prompts:
         for index in range(config.num_videos):
@@ -86,8 +89,7 @@ def load_pipeline(config: GenerateConfig, base: Base) -> VideoREPAPipeline:
         raise InputError(problems)
     pipeline.set_progress_bar_config(desc="generating", leave=False, disable=None)
     pipeline.vae.enable_slicing()
-    own = pipeline.transformer.config.sample_height * pipeline.vae_scale_factor_spatial
-    if (config.height or own) >= _TILED:
+    if (config.height or own_height(pipeline)) >= _TILED:
         pipeline.vae.enable_tiling()
     return pipeline
 
@@ -105,6 +107,7 @@ def tuned_files(tuned: Path | None) -> Iterator[Path]:
 
 def draw(pipeline: VideoREPAPipeline, prompt: str, seed: int, config: GenerateConfig) -> np.ndarray:
     """Draws one clip, uint8 of shape (frames, height, width, 3)."""
+    config = config.settle(own_height(pipeline))
     frames = pipeline(
         prompt,
         negative_prompt=config.negative_prompt,

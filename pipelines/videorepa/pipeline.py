@@ -122,6 +122,11 @@ def load_video_components(
     return pipeline.to(device)
 
 
+def own_height(pipeline: CogVideoXPipeline) -> int:
+    """Height in pixels of the clips that a base draws."""
+    return pipeline.transformer.config.sample_height * pipeline.vae_scale_factor_spatial
+
+
 def size_problems(
     components: CogVideoXPipeline, height: int | None, width: int | None
 ) -> list[str]:

@@ -1,15 +1,16 @@
 """Asks what frozen features tell of contacts to come, as Physion's contact prediction does.
 
-A clip shows the first half of a motion and then holds still. Whether its objects will touch in the
-second half is read from the features by kernel ridge regression. The kernel is the cosine of
-centred features plus its square: pairs of places decide a contact, not places.
+A clip of two falling, sliding or swinging bodies stops before their contact, if one comes, and
+holds still. Whether they will touch is read from the features by kernel ridge regression. The
+kernel is the cosine of centred features plus its square: pairs of places decide a contact, not
+places.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -26,71 +27,19 @@ from visionrel.evaluation import (
 )
 from visionrel.pipelines.videorepa.config import EvaluateConfig
 from visionrel.pipelines.videorepa.dataset import encode_caption, encode_clip
+from visionrel.pipelines.videorepa.pipeline import own_height
+from visionrel.pipelines.videorepa.questions import draw_questions, render_questions
 from visionrel.pipelines.videorepa.student import BlockTap, default_align_layer
 from visionrel.pipelines.videorepa.teachers import Teacher
-from visionrel.worlds.motion import MotionScene, render_clip, sample_motion
-from visionrel.worlds.motion.tracks import reach, true_tracks
 
 
 logger = logging.getLogger(__name__)
 
-TOUCH, APART = 1.1, 1.2
-"""Distances, 1 is touching: at most the first in the second half, or never below the second."""
 TIMESTEP = 100
 """Noise level at which the base sees the clips, of 1000."""
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 _BATCH = 16
 _FEATURES = ("teacher", "base", "pixels")
-
-
-@dataclass(frozen=True, eq=False)
-class Questions:
-    """Clips that stop half-way, and what would have happened.
-
-    Attributes:
-        clips: In [-1, 1], `(N, frames, 3, side, side)`.
-        touches: 1 if the objects will touch, else 0, `(N,)`; as many of both.
-    """
-
-    clips: Tensor
-    touches: Tensor
-
-
-def draw_questions(count: int, seed: Sequence[int], side: int, frames: int) -> Questions:
-    """Draws clips of two objects that do not touch in the first half."""
-    rng = np.random.default_rng(seed)
-    wanted = {True: count // 2, False: count // 2}
-    clips, touches = [], []
-    while any(wanted.values()):
-        scene, _ = sample_motion(rng)
-        answer = will_touch(scene, frames)
-        if answer is None or not wanted[answer]:
-            continue
-        wanted[answer] -= 1
-        clip = render_clip(scene, side, frames)
-        clip[frames // 2 + 1 :] = clip[frames // 2]
-        clips.append(torch.from_numpy(clip).permute(0, 3, 1, 2).float() / 127.5 - 1)
-        touches.append(int(answer))
-    # The last clips drawn are all of the rarer answer; what is fitted and tested are halves.
-    order = torch.from_numpy(rng.permutation(len(clips)))
-    return Questions(torch.stack(clips)[order], torch.tensor(touches)[order])
-
-
-def will_touch(scene: MotionScene, frames: int) -> bool | None:
-    """Whether two objects touch in the second half; None if that is no question.
-
-    Args:
-        scene: Any; other numbers of objects, touches in the first half and near misses are no
-            question.
-        frames: Of a clip.
-    """
-    if len(scene.movers) != 2:
-        return None
-    between = reach(*true_tracks(scene, frames))
-    first, later = between[: frames // 2 + 1].min(), between[frames // 2 + 1 :].min()
-    if first < APART or TOUCH < later < APART:
-        return None
-    return bool(later <= TOUCH)
 
 
 def measure_probe(
@@ -99,27 +48,30 @@ def measure_probe(
     """Learns from half of the questions and answers the other half.
 
     Returns:
-        For each kind of features, 1 or 0 for each answer: right or wrong.
+        For each kind of features, 1 or 0 for each answer: right or wrong; and under `kinds` what
+        motion each answer is about.
     """
-    config = pipeline.transformer.config
-    side = config.sample_height * pipeline.vae_scale_factor_spatial
-    found = draw_questions(count, seed, side, config.sample_frames)
+    frames = pipeline.transformer.config.sample_frames
+    questions = draw_questions(count, seed, frames)
+    clips = render_questions(questions, own_height(pipeline), frames)
+    touches = torch.tensor([int(question.touches) for question in questions])
     readers: Mapping[str, Callable[[Tensor], Tensor]] = {
         "teacher": teacher,
         "base": base_features(pipeline),
         "pixels": lambda clips: clips[:, :, :, ::4, ::4],
     }
-    right = {}
+    found: dict[str, Any] = {}
     for name in _FEATURES:
         features = torch.cat(
             [
                 readers[name](part.to(pipeline.device)).flatten(1).float().cpu()
-                for part in found.clips.split(_BATCH)
+                for part in clips.split(_BATCH)
             ]
         )
-        right[name] = answer(features, found.touches)
-        logger.info("%s: %.3f", name, np.mean(right[name]))
-    return right
+        found[name] = answer(features, touches)
+        logger.info("%s: %.3f", name, np.mean(found[name]))
+    tested = questions[len(questions) // 2 :]
+    return {**found, "kinds": [question.scene.kind for question in tested]}
 
 
 def base_features(pipeline: CogVideoXPipeline) -> Callable[[Tensor], Tensor]:
@@ -192,29 +144,31 @@ def _predict(kernel: Tensor, wanted: Tensor, known: int, asked: slice, penalty: 
     return kernel[asked, :known] @ torch.linalg.solve(inner, wanted[:known])
 
 
-def probe_report(right: Mapping[str, Any], config: EvaluateConfig) -> Report:
+def probe_report(found: Mapping[str, Any], config: EvaluateConfig, command: str) -> Report:
     """Writes up what was found."""
-    outcomes = {name: np.array([values], dtype=float) for name, values in right.items()}
-    count = outcomes["teacher"].size
+    outcomes = {name: np.array([found[name]], dtype=float) for name in _FEATURES}
+    count = len(found["kinds"])
     labels = {
         "teacher": f"teacher `{config.teacher}`",
         "base": f"base `{config.base}`, the aligned block",
         "pixels": "pixels, every fourth",
     }
-    gain = bootstrap_difference(outcomes["teacher"], outcomes["base"])
     return Report(
         method="videorepa-probe",
         title="VideoREPA: what features tell of coming contacts",
         summary=(
-            f"{2 * count} clips of two objects show the first half of a motion and hold still. "
-            "Whether the objects touch in the second half is read by kernel ridge regression, "
-            f"fitted on one half of the clips and tested on {count}; chance is 0.5. Brackets are "
-            "95 % bootstrap intervals. Made by `visionrel evaluate videorepa --probe`."
+            f"{2 * count} clips of two bodies, simulated with gravity and friction: one "
+            "slides, rolls, falls, flies or swings towards the other. A clip stops before their "
+            "first contact and holds still; for every such clip there is one without a contact, of "
+            "the same motion, stopped at the same frame with the two about as far apart. Whether "
+            "they will touch is read by kernel ridge regression, fitted on one half of the clips "
+            f"and tested on {count}; chance is 0.5. Brackets are 95 % bootstrap intervals over "
+            f"the tested clips; scenes and split are one draw of a seed. Made by `{command}`."
         ),
         claims=(
             Claim.of_difference(
                 "A video encoder knows more of coming contacts than the generator.",
-                gain,
+                bootstrap_difference(outcomes["teacher"], outcomes["base"]),
                 f"{count} clips",
             ),
         ),
@@ -224,6 +178,18 @@ def probe_report(right: Mapping[str, Any], config: EvaluateConfig) -> Report:
                 ("features", "right"),
                 tuple((labels[name], bootstrap_interval(outcomes[name])) for name in _FEATURES),
             ),
+            _by_kind(found, labels),
         ),
         settings=asdict(config),
     )
+
+
+def _by_kind(found: Mapping[str, Any], labels: Mapping[str, str]) -> Table:
+    kinds = list(dict.fromkeys(found["kinds"]))
+    rows = []
+    for kind in kinds:
+        asked = [each == kind for each in found["kinds"]]
+        scores = (float(np.array(found[name])[asked].mean()) for name in _FEATURES)
+        rows.append((kind, sum(asked), *scores))
+    columns = ("motion", "clips", *(labels[name] for name in _FEATURES))
+    return Table("Answers that are right, by motion", columns, tuple(rows))

@@ -13,9 +13,13 @@ import torch
 
 from visionrel.devices import choose_device
 from visionrel.pipelines.videorepa.comparison import Prompt
-from visionrel.pipelines.videorepa.config import TrainConfig
+from visionrel.pipelines.videorepa.config import DrawingConfig, TrainConfig
 from visionrel.pipelines.videorepa.generate import to_pixels
-from visionrel.pipelines.videorepa.pipeline import load_video_components, resolve_video_base
+from visionrel.pipelines.videorepa.pipeline import (
+    load_video_components,
+    own_height,
+    resolve_video_base,
+)
 from visionrel.pipelines.videorepa.trainer import train
 from visionrel.training.loop import StepCallback
 from visionrel.worlds.motion import Verdict
@@ -63,17 +67,18 @@ class Studio:
     Args:
         base: Embedded name, folder or Hub id.
         device: Device name, or `auto`.
-        steps: Denoising steps.
-        guidance: Strength of the prompt.
+        drawing: How clips are drawn; what it leaves open is chosen as `visionrel generate` does.
     """
 
     def __init__(
-        self, base: str, device: str = "auto", steps: int = 25, guidance: float = 3.0
+        self, base: str, device: str = "auto", drawing: DrawingConfig | None = None
     ) -> None:
         self.base = resolve_video_base(base)
-        self.device, self.steps, self.guidance = device, steps, guidance
+        self.device = device
         self.pipeline = load_video_components(self.base, choose_device(device))
         self.own_transformer = self.pipeline.transformer
+        self.side = own_height(self.pipeline)
+        self.drawing = (drawing or DrawingConfig()).settle(self.side)
 
     @property
     def num_layers(self) -> int:
@@ -126,8 +131,9 @@ class Studio:
             ]
             drawn = self.pipeline(
                 some,
-                num_inference_steps=self.steps,
-                guidance_scale=self.guidance,
+                num_inference_steps=self.drawing.num_inference_steps,
+                guidance_scale=self.drawing.guidance_scale,
+                use_dynamic_cfg=self.drawing.use_dynamic_cfg,
                 max_sequence_length=length,
                 generator=generators,
                 output_type="np",

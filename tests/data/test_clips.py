@@ -109,6 +109,37 @@ def test_crop_boxes_of_the_spec():
     assert crop_box(40, 60, 1.0) == (0, 10, 40, 40)
 
 
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize(("height", "width"), [(48, 48), (40, 232), (8, 600), (480, 720)])
+def test_pictures_of_the_right_ratio_are_not_cropped(height, width, times):
+    whole = (0, 0, times * height, times * width)
+    assert crop_box(*whole[2:], height / width) == whole
+
+
+def triangles(given: int, wanted: int) -> np.ndarray:
+    """Weights of an anti-aliased linear resize, corners aligned, `(wanted, given)`.
+
+    Each target is a triangle of the step's width around its place; aligned corners make the step
+    (given - 1) / (wanted - 1).
+    """
+    step = (given - 1) / (wanted - 1)
+    width = max(step, 1.0)
+    places = step * (np.arange(wanted) + 0.5)
+    away = np.abs(np.arange(given) + 0.5 - places[:, None]) / width
+    weights = np.maximum(1 - away, 0)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 24), (20, 30), (40, 60)])
+def test_resizing_is_linear_with_aligned_corners_and_antialiasing(height, width):
+    clip = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), np.uint8)
+    expected = np.einsum(
+        "hi,wj,fijc->fchw", triangles(32, height), triangles(48, width), clip / 127.5 - 1
+    )
+    found = resize_clip(clip, height, width)
+    torch.testing.assert_close(found.double(), torch.from_numpy(expected), rtol=0, atol=1e-5)
+
+
 def test_loading_chooses_crops_and_scales(tmp_path):
     clip = moving_square(20)
     write_mp4(tmp_path / "a.mp4", clip)

@@ -96,3 +96,9 @@ def test_a_bar_in_a_cell_does_not_break_the_table():
 def test_a_claim_is_judged_by_its_interval(low, high, verdict):
     middle = (low + high) / 2
     assert Claim.of_difference("x", Interval(middle, low, high), "n").verdict == verdict
+
+
+def test_one_seed_gives_no_verdict():
+    clear = Interval(0.2, 0.1, 0.3)
+    verdicts = [Claim.of_difference("x", clear, "n", seeds=seeds).verdict for seeds in (1, 2, None)]
+    assert verdicts == ["undecided", "holds", "holds"]

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from visionrel.evaluation import bootstrap_difference, bootstrap_interval, wilson_interval
+from visionrel.evaluation import (
+    bootstrap_difference,
+    bootstrap_interval,
+    bootstrap_mean_where,
+    share,
+    wilson_interval,
+)
 
 
 def test_estimate_is_the_mean_and_lies_within_the_bounds():
@@ -66,6 +72,24 @@ def test_difference_of_equal_outcomes_is_zero():
     assert not interval.excludes_zero
 
 
+def test_the_mean_over_what_counts():
+    generator = np.random.default_rng(7)
+    counts = generator.random((3, 200)) < 0.5
+    outcomes = np.where(counts, generator.random((3, 200)) < 0.8, 0)
+    found = bootstrap_mean_where(outcomes, counts)
+    assert found.estimate == pytest.approx(outcomes[counts].mean())
+    assert found.low < found.estimate < found.high < 0.9
+    everything = np.ones_like(counts)
+    assert bootstrap_mean_where(outcomes, everything) == bootstrap_interval(outcomes)
+    assert bootstrap_mean_where(outcomes, ~everything) is None
+
+
+def test_resamples_in_which_nothing_counts_are_left_out():
+    counts = np.zeros((1, 5))
+    counts[0, 0] = 1
+    assert str(bootstrap_mean_where(counts * 0.5, counts)) == "0.500 [0.500, 0.500]"
+
+
 @pytest.mark.parametrize(
     ("successes", "total", "low", "high"),
     [
@@ -78,6 +102,7 @@ def test_wilson_interval(successes, total, low, high):
     interval = wilson_interval(successes, total)
     assert interval.low == pytest.approx(low, abs=1e-4)
     assert interval.high == pytest.approx(high, abs=1e-4)
+    assert share([1] * successes + [0] * (total - successes)) == interval
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from visionrel.losses import token_relation_distillation_loss
+from visionrel.pipelines.videorepa.bench import measure_peak
 
 
 TERMS = ("pooled", "spatial", "temporal", "paper")
@@ -78,14 +79,13 @@ def test_float32(block_size):
 
 def test_published_size():
     """Behaviours 14 and 16 at 3600 tokens of 768 channels, tiles chosen by the loss itself."""
-    narrow = make_relations(0, 768, (1, 24, 150)).bfloat16()
-    student, teacher = narrow.float(), make_tokens(10, 768, (1, 24, 150), torch.float32)
+    # Fewer directions leave so little gradient that rounding the tokens moves it by more than 2 %.
+    student, teacher = (make_relations(seed, 768, (1, 24, 150), 24) for seed in (0, 20))
     value, gradient = value_and_gradient(dense_loss, student, teacher)
     found = value_and_gradient(token_relation_distillation_loss, student, teacher)
     torch.testing.assert_close(found[0], value, rtol=1e-6, atol=0)
-    # A single pair that flips at the margin may make 4e-4.
-    assert (found[1] - gradient).norm() < 1e-3 * gradient.norm()
-    found = value_and_gradient(token_relation_distillation_loss, narrow, teacher)
+    assert (found[1] - gradient).norm() < 1e-4 * gradient.norm()
+    found = value_and_gradient(token_relation_distillation_loss, student.bfloat16(), teacher)
     torch.testing.assert_close(found[0], value, rtol=1e-3, atol=0)
     assert (found[1].float() - gradient).norm() < 2e-2 * gradient.norm()
 
@@ -262,10 +262,10 @@ def test_batch_is_the_mean_of_its_clips():
 # --- behaviour 14: narrow types -
 
 
-def make_relations(seed: int, width: int, shape=(1, 8, 40)) -> Tensor:
+def make_relations(seed: int, width: int, shape=(1, 8, 40), directions: int = 6) -> Tensor:
     """Tokens with a few shared directions, so that cosines are not all near 0."""
-    directions = make_tokens(seed, width, (6,), torch.float32)
-    return make_tokens(seed + 1, 6, shape, torch.float32) @ directions
+    shared = make_tokens(seed, width, (directions,), torch.float32)
+    return make_tokens(seed + 1, directions, shape, torch.float32) @ shared
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -315,6 +315,19 @@ def test_no_tensor_is_as_large_as_the_matrix():
     with Watch():
         token_relation_distillation_loss(student, student.detach(), block_size=16).backward()
     assert largest == 20 * 40 * 4 < 800**2
+
+
+def test_memory_does_not_grow_with_the_number_of_tiles():
+    """Smaller tiles need no more, though there are 1830 of them: no tensor is kept of any."""
+    student, teacher = (make_tokens(seed, 4, (1, 6, 10), torch.float32) for seed in (0, 1))
+
+    def peak(block_size: int) -> int:
+        leaf = student.clone().requires_grad_()
+        return measure_peak(
+            lambda: token_relation_distillation_loss(leaf, teacher, block_size=block_size)
+        )
+
+    assert peak(1) <= peak(16)
 
 
 # --- refusals -

@@ -34,6 +34,7 @@ COLUMNS = ("video", "caption")
 VARIABLE = 0.2
 """Share of the usual time between frames by which one may differ before the rate is variable."""
 
+_SLACK = 1e-6
 _QUALITY = "16"
 # Where x264 looks ahead in clips of a few blocks it reads memory that nobody wrote, and equal
 # frames give unequal files.
@@ -162,10 +163,11 @@ def crop_box(height: int, width: int, ratio: float = 480 / 720) -> tuple[int, in
         >>> crop_box(720, 1280), crop_box(512, 512)
         ((0, 100, 720, 1080), (86, 0, 341, 512))
     """
+    # The slack keeps rounding from costing a line of a picture that has the ratio already.
     if height / width > ratio:
-        inner = (int(width * ratio), width)
+        inner = (int(width * ratio + _SLACK), width)
     else:
-        inner = (height, int(height / ratio))
+        inner = (height, int(height / ratio + _SLACK))
     return round((height - inner[0]) / 2), round((width - inner[1]) / 2), *inner
 
 

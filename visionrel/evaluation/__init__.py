@@ -8,8 +8,12 @@ from visionrel.evaluation.statistics import (
     Interval,
     bootstrap_difference,
     bootstrap_interval,
+    bootstrap_mean_where,
+    share,
     wilson_interval,
 )
+from visionrel.evaluation.variants import Variant, choose, not_run
+from visionrel.evaluation.wording import changed_flags, resampled_over
 
 
 __all__ = [
@@ -21,8 +25,15 @@ __all__ = [
     "Report",
     "SheetRow",
     "Table",
+    "Variant",
     "bootstrap_difference",
     "bootstrap_interval",
+    "bootstrap_mean_where",
+    "changed_flags",
+    "choose",
+    "not_run",
+    "resampled_over",
+    "share",
     "wilson_interval",
     "write_section",
 ]

@@ -38,16 +38,20 @@ class Claim:
     verdict: Verdict
 
     @staticmethod
-    def of_difference(statement: str, difference: Interval, sample: str) -> Claim:
+    def of_difference(
+        statement: str, difference: Interval, sample: str, *, seeds: int | None = None
+    ) -> Claim:
         """A claim that a difference is above zero.
 
         Args:
             statement: What the paper says.
             difference: The measured difference, in shares.
             sample: What the interval was taken over.
+            seeds: Training seeds among it, if any; a single one decides nothing, since another
+                might have turned out otherwise.
         """
         verdict: Verdict = "undecided"
-        if difference.excludes_zero:
+        if difference.excludes_zero and seeds != 1:
             verdict = "holds" if difference.low > 0 else "does not hold"
         return Claim(statement, f"difference {difference}, {sample}", verdict)
 

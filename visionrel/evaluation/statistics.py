@@ -10,6 +10,7 @@ treat as independent what shares a seed or an item, and give intervals that are 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -99,6 +100,47 @@ def bootstrap_difference(
             f"`first` and `second` must be paired: got shapes {first.shape} and {second.shape}."
         )
     return bootstrap_interval(first - second, level=level, resamples=resamples, seed=seed)
+
+
+def bootstrap_mean_where(
+    outcomes: np.ndarray,
+    counts: np.ndarray,
+    *,
+    level: float = 0.95,
+    resamples: int = 4000,
+    seed: int = 0,
+) -> Interval | None:
+    """Percentile bootstrap of the mean over those outcomes that count.
+
+    Which outcomes count is resampled with them: the ratio of two means over the same seeds and
+    items.
+
+    Args:
+        outcomes: `(..., S, N)` scores.
+        counts: Of the same shape, 1 or True where an outcome counts.
+        level: Confidence in (0, 1).
+        resamples: Number of bootstrap samples; those in which nothing counts are left out.
+        seed: Seed of the resampling.
+
+    Returns:
+        The mean with its bounds; None if nothing counts.
+    """
+    counted = _check_outcomes("counts", counts)
+    if not counted.any():
+        return None
+    scores = _check_outcomes("outcomes", outcomes) * counted
+    above, below = (
+        _resampled_means(cells, resamples, np.random.default_rng(seed))
+        for cells in (scores, counted)
+    )
+    tail = (1 - level) / 2
+    low, high = np.quantile(above[below > 0] / below[below > 0], [tail, 1 - tail])
+    return Interval(float(scores.sum() / counted.sum()), float(low), float(high), level)
+
+
+def share(values: Sequence[int]) -> Interval:
+    """Wilson interval of the share of ones among independent ones and zeros."""
+    return wilson_interval(sum(values), len(values))
 
 
 def wilson_interval(successes: int, total: int, *, level: float = 0.95) -> Interval:

@@ -1,7 +1,6 @@
 """Token Relation Distillation loss of VideoREPA, exact and without the matrix of all pairs."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -48,7 +47,9 @@ def token_relation_distillation_loss(
     enough: memory grows with the number of tokens, not with its square. The gradient is made in
     the forward pass; it reaches `student` only and is orthogonal to each token. Tokens are
     multiplied and summed in float32 at least, also under autocast; the authors' code multiplies
-    the student's in bfloat16. Second derivatives are refused.
+    the student's in bfloat16. Where TF32 is switched on (`torch.set_float32_matmul_precision`,
+    `allow_tf32` in training), a GPU rounds the factors of float32 products to 10 bits. Second
+    derivatives are refused.
 
     Args:
         student: tokens of the model in training, shape (batch, frames, positions, width), any
@@ -108,18 +109,18 @@ class _Distillation(torch.autograd.Function):
         kept = dtype if student.dtype == torch.float16 else student.dtype
         shape = (batch, frames * positions, width)
         gradient = student.new_zeros(shape, dtype=kept) if ctx.needs_input_grad[0] else None
-        values = []
+        value = _new_sum(student.device)
         with torch.autocast(student.device.type, enabled=False):
             for clip in range(batch):
                 pair = _Pair.of(student[clip], teacher[clip].to(student.device), dtype)
                 sums = None if gradient is None else gradient[clip]
                 if sums is not None and kept != dtype:
                     sums = torch.zeros_like(sums, dtype=dtype)
-                values += _sweep_clip(pair, sums, margin, weights, frames, block_size)
+                _sweep_clip(pair, value, sums, margin, weights, frames, block_size)
                 if sums is not None:
                     gradient[clip] = _project(sums, pair, positions).div_(batch)
         ctx.gradient, ctx.shape, ctx.dtype = gradient, student.shape, student.dtype
-        return torch.stack(values).sum() / batch
+        return value.div_(batch).to(dtype)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:
@@ -138,6 +139,12 @@ class _Distillation(torch.autograd.Function):
         else:
             gradient, ctx.gradient = ctx.gradient.mul_(upstream), None
         return gradient.to(ctx.dtype).view(ctx.shape), None, None, None, None
+
+
+def _new_sum(device: torch.device) -> Tensor:
+    """A zero that the tiles' parts are added to; Apple's GPUs have no float64."""
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    return torch.zeros((), dtype=dtype, device=device)
 
 
 def _graph_is_kept() -> bool:
@@ -191,12 +198,13 @@ class _Pair:
 
 def _sweep_clip(
     pair: _Pair,
+    value: Tensor,
     sums: Tensor | None,
     margin: float,
     weights: tuple[float, float],
     frames: int,
     block_size: int | None,
-) -> Iterator[Tensor]:
+) -> None:
     """Sweeps over all pairs of a clip and over those within each frame, as the weights say."""
     whole, within = weights
     positions = len(pair) // frames
@@ -204,27 +212,28 @@ def _sweep_clip(
     if within:
         weight = within / (frames * positions**2)
         parts += [(weight, slice(d * positions, (d + 1) * positions)) for d in range(frames)]
-    if not parts:
-        yield pair.student.values.new_zeros(())
     for weight, part in parts:
         mine = None if sums is None else sums[part]
-        yield from _sweep(pair[part], mine, margin, weight, block_size)
+        _sweep(pair[part], value, mine, margin, weight, block_size)
 
 
 def _sweep(
-    pair: _Pair, sums: Tensor | None, margin: float, weight: float, block_size: int | None
-) -> Iterator[Tensor]:
+    pair: _Pair,
+    value: Tensor,
+    sums: Tensor | None,
+    margin: float,
+    weight: float,
+    block_size: int | None,
+) -> None:
     """Goes through the tiles on and above the diagonal.
 
     Args:
         pair: n tokens.
+        value: Each tile's part of the loss is added here, a scalar.
         sums: The gradient before its projection is added here, shape (n, width).
         margin: Free difference.
         weight: Of each of the n x n entries.
         block_size: Side of a tile.
-
-    Yields:
-        Each tile's part of the loss, a scalar.
     """
     count = len(pair)
     size = min(block_size or _choose_block(count, pair.student.values.device), count)
@@ -237,7 +246,7 @@ def _sweep(
             excess, spare = (flat[: math.prod(shape)].view(shape) for flat in buffers)
             _find_excess(above, left, margin, excess, spare)
             twice = 1 if i == j else 2
-            yield weight * twice * torch.abs(excess, out=spare).sum()
+            value.add_(torch.abs(excess, out=spare).sum(), alpha=twice * weight)
             if sums is None:
                 continue
             pull = above.student.rescale(left.student, excess.sign_())

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from tests.pipelines.videorepa.toys import FRAMES, SIZE, toy_base_folder
 from visionrel.losses import token_relation_distillation_loss
 from visionrel.pipelines.videorepa import bench
 
@@ -44,5 +45,14 @@ def test_ours_needs_a_tenth_of_the_memory():
 def test_rows():
     assert list(bench.ROWS) == [
         *("trd-dense-1", "trd-dense-4", "trd-frames-1", "trd-frames-4", "trd-native"),
+        "motion-generate",
     ]
     assert bench.bench_loss(1, batch=1, other=None, grid=(2, 9), width=4).baseline_seconds is None
+
+
+def test_the_row_of_generation_draws_with_the_commands_own_settings():
+    timing = bench.bench_generate(2, base=str(toy_base_folder()))
+    assert (timing.name, timing.target) == ("visionrel generate videorepa", "30 s")
+    assert timing.seconds > 0 and timing.note.startswith(
+        f"{FRAMES} frames of {SIZE} x {SIZE}, base"
+    )

@@ -1,4 +1,4 @@
-"""CogVideoX 2B and 5B: published sizes on the meta device, and one step at the size of 2B."""
+"""CogVideoX 2B and 5B: published sizes on the meta device, published files, one step of 2B."""
 
 import json
 import resource
@@ -8,7 +8,8 @@ import time
 
 import pytest
 import torch
-from peft import LoraConfig
+from diffusers import CogVideoXPipeline
+from peft import LoraConfig, get_peft_model_state_dict
 
 from tests.pipelines.videorepa.cogvideox import (
     FRAMES,
@@ -18,7 +19,15 @@ from tests.pipelines.videorepa.cogvideox import (
     WIDTH,
     make_transformer,
 )
+from tests.pipelines.videorepa.toys import make_toy_pipeline, make_toy_transformer
+from visionrel.artifacts import save_tensors
 from visionrel.losses import token_relation_distillation_loss
+from visionrel.pipelines.videorepa.pipeline import (
+    LORA_NAME,
+    TRANSFORMER_FOLDER,
+    WEIGHTS_NAME,
+    VideoREPAPipeline,
+)
 from visionrel.pipelines.videorepa.student import (
     BlockTap,
     TokenGrid,
@@ -87,6 +96,40 @@ def test_tokens_of_block_18_reach_the_teachers_grid(name):
         )
         tokens = head(tap.take(), student_grid(transformer, LATENTS), TEACHER)
     assert tokens.shape == (1, 24, 150, 768)
+
+
+def test_the_published_transformer_loads_though_it_holds_the_heads(tmp_path):
+    """VideoREPA-2B's file: the base's names, and the authors' projector and convolution."""
+    transformer = make_toy_transformer(seed=1)
+    heads = {
+        **{f"projectors.0.{layer}.weight": torch.ones(4, 4) for layer in (0, 2, 4)},
+        "downsampler_cogvideo_output.weight": torch.ones(4, 4, 3, 3),
+    }
+    transformer.save_config(tmp_path / TRANSFORMER_FOLDER)
+    save_tensors(
+        tmp_path / TRANSFORMER_FOLDER / WEIGHTS_NAME, {**transformer.state_dict(), **heads}, {}
+    )
+    pipeline = VideoREPAPipeline(**make_toy_pipeline().components)
+    pipeline.load_tuned(tmp_path)
+    loaded = pipeline.transformer.state_dict()
+    assert loaded.keys() == transformer.state_dict().keys()
+    assert all(torch.equal(loaded[name], v) for name, v in transformer.state_dict().items())
+
+
+def test_a_lora_without_alpha_is_warned_of_and_loads_at_scale_one(tmp_path, caplog):
+    """VideoREPA-5B's file: nothing but A and B of each layer."""
+    transformer = make_toy_transformer()
+    transformer.add_adapter(LoraConfig(r=4, lora_alpha=2, target_modules=list(LORA_TARGETS)))
+    lora = get_peft_model_state_dict(transformer)
+    CogVideoXPipeline.save_lora_weights(tmp_path, transformer_lora_layers=lora)
+    pipeline = VideoREPAPipeline(**make_toy_pipeline().components)
+    pipeline.load_tuned(tmp_path)
+    assert f"{tmp_path / LORA_NAME} does not say its `lora_alpha`" in caplog.text
+    assert "--lora_scale 0.5" in caplog.text
+    layer = pipeline.transformer.transformer_blocks[0].attn1.to_out[0]
+    assert list(layer.scaling.values()) == [1.0]
+    pipeline.set_adapters(pipeline.get_active_adapters(), 0.5)
+    assert list(layer.scaling.values()) == [0.5]
 
 
 def take_one_step() -> dict[str, float]:

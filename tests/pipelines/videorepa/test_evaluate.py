@@ -1,9 +1,15 @@
 import pytest
 
-from tests.pipelines.videorepa.toys import toy_base_folder, toy_teacher_folder
+from tests.pipelines.videorepa.toys import copy_of, toy_base_folder, toy_teacher_folder
 from visionrel.errors import InputError
-from visionrel.pipelines.videorepa.comparison import VARIANTS, choose_variants, draw_prompts
+from visionrel.pipelines.videorepa.comparison import (
+    VARIANTS,
+    choose_variants,
+    draw_prompts,
+    needs_teacher,
+)
 from visionrel.pipelines.videorepa.config import EvaluateConfig, TrainConfig
+from visionrel.pipelines.videorepa.drawing import DrawingConfig
 from visionrel.pipelines.videorepa.evaluate import evaluate
 from visionrel.pipelines.videorepa.studio import Scores, Studio
 from visionrel.worlds.motion import KINDS, PHYSICS, RELATIONS, Laws, Verdict
@@ -22,26 +28,30 @@ def make_config(folder, **changes) -> EvaluateConfig:
         "prompts": 2,
         "num_inference_steps": 1,
         "guidance_scale": 1.0,
+        "judge_clips": 0,
         "device": "cpu",
     }
     return EvaluateConfig(**(settings | changes))
 
 
 def test_writes_cells_report_and_docs_and_does_nothing_twice(tmp_path, monkeypatch):
-    config = make_config(tmp_path, docs_dir=tmp_path / "docs")
+    config = make_config(tmp_path, docs_dir=tmp_path / "docs", judge_clips=1)
     report = evaluate(config)
     cells = {path.stem for path in (config.output_dir / "cells").glob("*.json")}
-    assert len(cells) == 6 * 2 + 1 and "videorepa-seed1" in cells
+    assert len(cells) == 6 * 2 + 1 + 1 and "finetune-seed1" in cells and "judge-1-clips" in cells
     assert not list((config.output_dir / "learned").iterdir())
 
-    overall = {row[0]: row for row in report.tables[0].rows}
-    assert [str(VARIANTS[name].label) for name in config.variants] == list(overall)
-    assert overall["rendered by the world"][1].estimate > 0.6
-    assert overall["the base's first frame, held"][1].estimate == 0
-    assert overall["VideoREPA"][-1] is None and overall["base"][-1] is not None
-    assert [claim.statement.split()[0] for claim in report.claims] == ["VideoREPA's", "They", "The"]
+    physics, relation = ({row[0]: row for row in table.rows} for table in report.tables[:2])
+    assert [VARIANTS[name].label for name in config.variants] == list(physics) == list(relation)
+    assert physics["rendered by the world"][1].estimate > 0.6
+    assert physics["the base's first frame, held"][1].estimate == 0
+    assert physics["VideoREPA"][-1] is None and physics["base"][-1] is not None
+    assert report.tables[-1].title == "The judge's own errors on 17 fresh clips"
     text = (tmp_path / "docs" / "results.md").read_text()
-    assert "## VideoREPA" in text and "figures/videorepa_scores.png" in text
+    assert "## VideoREPA" in text and "figures/videorepa_physics.png" in text
+    assert "1 denoising steps, guidance 1, constant." in text
+    assert "evaluate videorepa --num_inference_steps 1 --guidance_scale 1.0 --base" in text
+    assert "not run: REPA, spatial terms alone, temporal terms alone, the paper's sum" in text
     assert (tmp_path / "docs" / "figures" / "videorepa_samples.png").is_file()
 
     def fail(*_arguments, **_settings):
@@ -51,13 +61,41 @@ def test_writes_cells_report_and_docs_and_does_nothing_twice(tmp_path, monkeypat
     monkeypatch.setattr(Studio, "learn", fail)
     assert evaluate(config).to_dict() == report.to_dict()
     fewer = evaluate(make_config(tmp_path, variants=("videorepa", "base"), seeds=1))
-    assert len(fewer.tables[0].rows) == 2
+    assert len(fewer.tables[0].rows) == 2 and len(fewer.tables) == 3
+    assert {claim.verdict for claim in fewer.claims} == {"undecided"}
     with pytest.raises(InputError, match="`prompts` was 2, is 3"):
         evaluate(make_config(tmp_path, prompts=3))
 
 
+def test_a_teacher_is_asked_for_only_by_variants_that_learn_from_one(tmp_path):
+    alone = ("base", "finetune", "static", "rendered")
+    nowhere = {"teacher": str(tmp_path / "nowhere"), "seeds": 1}
+    evaluate(make_config(tmp_path, variants=alone, **nowhere))
+    cells = tmp_path / "out" / "cells"
+    before = {path.name: path.stat().st_mtime_ns for path in cells.iterdir()}
+    for changes in ({"variants": ("videorepa",)}, {"variants": alone, "probe": True}):
+        with pytest.raises(InputError, match="Unknown teacher"):
+            evaluate(make_config(tmp_path, **nowhere, **changes))
+
+    # Once there is one, its variants join; with another one they are measured anew.
+    other = copy_of(toy_teacher_folder(), tmp_path / "other", initializer_range=0.03)
+    for teacher in (toy_teacher_folder(), other):
+        evaluate(make_config(tmp_path, variants=("base", "repa"), seeds=1, teacher=str(teacher)))
+    after = {path.name: path.stat().st_mtime_ns for path in cells.iterdir()}
+    assert before.items() <= after.items()
+    assert len({name for name in after if name.startswith("repa-seed0-teacher-")}) == 2
+    assert after.keys() - before.keys() == {name for name in after if name.startswith("repa")}
+
+
+def test_variants_that_need_a_teacher():
+    assert [name for name, variant in VARIANTS.items() if not needs_teacher(variant)] == [
+        *("base", "finetune", "static", "rendered"),
+    ]
+
+
 def test_variants_of_a_seed_start_from_the_same_noise():
-    studio = Studio(str(toy_base_folder()), "cpu", 1, 1.0)
+    few = DrawingConfig(num_inference_steps=1, guidance_scale=1.0)
+    studio = Studio(str(toy_base_folder()), "cpu", few)
     first, second = (studio.draw(["a ball", "a box"], seed) for seed in (1, 1))
     other = studio.draw(["a ball", "a box"], 2)
     assert all((a == b).all() for a, b in zip(first, second, strict=True))

@@ -50,3 +50,16 @@ def test_damage_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(InputError, match="not a whole safetensors file"):
         cache.load(path)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 50, -1])
+def test_a_damaged_file_is_made_anew(tmp_path, kept, caplog):
+    """Before training, not in the middle of it."""
+    cache, tokens = FeatureCache(tmp_path), torch.arange(100.0)
+    path = cache.path("teacher", clip="a")
+    assert cache.fill(path, lambda: {"tokens": tokens})
+    path.write_bytes(path.read_bytes()[:kept])
+    assert cache.fill(path, lambda: {"tokens": tokens})
+    assert f"{path} is damaged" in caplog.text
+    assert torch.equal(cache.load(path)["tokens"], tokens)
+    assert not cache.fill(path, lambda: pytest.fail("it is whole"))

@@ -14,8 +14,10 @@ from visionrel.data.clips import read_pixels
 from visionrel.errors import InputError
 from visionrel.pipelines.videorepa import generate as module
 from visionrel.pipelines.videorepa.config import GenerateConfig
+from visionrel.pipelines.videorepa.drawing import DrawingConfig
 from visionrel.pipelines.videorepa.generate import draw, generate, load_pipeline, tuned_files
 from visionrel.pipelines.videorepa.pipeline import resolve_video_base
+from visionrel.pipelines.videorepa.studio import Studio
 from visionrel.training import train
 
 
@@ -58,6 +60,38 @@ def test_a_clip_does_not_depend_on_its_neighbours(tmp_path):
     draw(pipeline, "a blue box rolls", 3, config)
     assert np.array_equal(alone, draw(pipeline, "a red ball drops", 4, config))
     assert not np.array_equal(alone, draw(pipeline, "a red ball drops", 5, config))
+
+
+def test_a_small_base_is_drawn_as_it_is_judged_and_the_record_says_how(tmp_path):
+    changes = {"num_inference_steps": None, "guidance_scale": None, "use_dynamic_cfg": None}
+    calls = []
+    config = make_config(tmp_path, **changes)
+    for settings in (changes, {**changes, "num_inference_steps": 2}):
+        record = json.loads(
+            generate(make_config(tmp_path, **settings))[0].with_suffix(".json").read_text()
+        )
+        calls.append([record["config"][name] for name in changes])
+    assert calls == [[25, 3.0, False], [2, 3.0, False]]
+    studio = Studio(config.base, "cpu")
+    assert [getattr(studio.drawing, name) for name in changes] == calls[0]
+    studio = Studio(config.base, "cpu", DrawingConfig(use_dynamic_cfg=True))
+    assert studio.drawing.use_dynamic_cfg and studio.drawing.guidance_scale == 3
+
+
+def test_generate_and_studio_draw_the_same_clip(tmp_path):
+    drawing = DrawingConfig(num_inference_steps=2, use_dynamic_cfg=True)
+    studio = Studio(str(toy_base_folder()), "cpu", drawing)
+    config = make_config(tmp_path, seed=0, use_dynamic_cfg=True)
+    mine = draw(studio.pipeline, "a red ball drops", 0, config)
+    assert np.array_equal(mine, studio.draw(["a red ball drops"], 0)[0])
+    other = draw(studio.pipeline, "a red ball drops", 0, make_config(tmp_path, seed=0))
+    assert not np.array_equal(mine, other)  # the guidance's course counts
+
+
+def test_large_bases_have_the_authors_settings():
+    settled = GenerateConfig(prompts=("a ball",)).settle(480)
+    assert (settled.num_inference_steps, settled.guidance_scale) == (50, 6.0)
+    assert settled.use_dynamic_cfg and settled.prompts == ("a ball",)
 
 
 def test_scheduler_and_tiles_are_the_authors(tmp_path):

@@ -1,29 +1,68 @@
+from collections import Counter
+from itertools import pairwise
+
 import numpy as np
+import pytest
 import torch
 
 from tests.pipelines.videorepa.test_evaluate import make_config
 from tests.pipelines.videorepa.toys import FRAMES, SIZE
 from visionrel.pipelines.videorepa.evaluate import evaluate
-from visionrel.pipelines.videorepa.probe import answer, draw_questions, will_touch
-from visionrel.worlds.motion import sample_motion
+from visionrel.pipelines.videorepa.probe import answer
+from visionrel.pipelines.videorepa.questions import (
+    ALIKE,
+    Question,
+    draw_questions,
+    render_questions,
+)
+from visionrel.worlds.motion import DURATION, PHYSICS
+from visionrel.worlds.motion.encounters import ENCOUNTERS, first_touch
 
 
-def test_questions_are_balanced_and_hold_still():
-    found = draw_questions(6, (0,), SIZE, FRAMES)
-    assert found.clips.shape == (6, FRAMES, 3, SIZE, SIZE) and found.touches.sum() == 3
-    halves = draw_questions(40, (0,), SIZE, FRAMES).touches.view(2, 20).sum(1)
-    assert (halves - 10).abs().max() <= 4
-    middle = FRAMES // 2
-    assert (found.clips[:, middle:] == found.clips[:, middle : middle + 1]).all()
-    assert (found.clips[:, 0] != found.clips[:, middle]).flatten(1).any(1).all()
+@pytest.fixture(scope="module")
+def questions() -> list[Question]:
+    return draw_questions(200, (0,), 17)
 
 
-def test_what_is_a_question():
-    rng = np.random.default_rng(0)
-    meetings = [will_touch(sample_motion(rng, "meet")[0], 17) for _ in range(10)]
-    assert True in meetings and False not in meetings
-    assert will_touch(sample_motion(rng, "drop")[0], 17) is None  # one object
-    assert will_touch(sample_motion(rng, "part")[0], 17) is None  # they touch at the start
+def best_guess(questions, clue) -> float:
+    """Share right of whoever knows the clue and its most frequent answer."""
+    counts = Counter((clue(question), question.touches) for question in questions)
+    right = (max(counts[known, True], counts[known, False]) for known in {key[0] for key in counts})
+    return sum(right) / len(questions)
+
+
+def test_all_questions_are_about_physics(questions):
+    assert len(questions) == 200
+    assert {question.scene.kind for question in questions} == {*ENCOUNTERS} <= {*PHYSICS}
+    assert all(question.scene.gravity > 0 for question in questions)
+    for question in questions:
+        time = first_touch(question.scene)
+        assert question.touches == (time is not None)
+        assert time is None or question.last * DURATION / 16 < time
+
+
+def test_neither_kind_nor_moment_nor_distance_tells_the_answer(questions):
+    for kind in ENCOUNTERS:
+        touches = [each.touches for each in questions if each.scene.kind == kind]
+        assert sum(touches) * 2 == len(touches) == 40
+    assert best_guess(questions, lambda each: each.scene.kind) <= 0.55
+    assert best_guess(questions, lambda each: (each.scene.kind, each.last)) <= 0.55
+    gaps = [np.mean([each.gap for each in questions if each.touches == yes]) for yes in (0, 1)]
+    assert abs(gaps[0] - gaps[1]) < ALIKE
+
+
+def test_both_halves_hold_both_answers(questions):
+    halves = [sum(each.touches for each in part) for part in (questions[:100], questions[100:])]
+    assert max(halves) <= 65
+
+
+def test_clips_hold_still_where_they_stop():
+    found = draw_questions(6, (1,), FRAMES)
+    clips = render_questions(found, SIZE, FRAMES)
+    assert clips.shape == (6, FRAMES, 3, SIZE, SIZE)
+    for question, clip in zip(found, clips, strict=True):
+        moves = [bool((one != two).any()) for one, two in pairwise(clip)]
+        assert any(moves[: question.last]) and not any(moves[question.last :])
 
 
 def test_answers_follow_from_pairs_of_features():
@@ -39,6 +78,9 @@ def test_the_probe_is_measured_once_and_reported(tmp_path):
     config = make_config(tmp_path, probe=True, probe_clips=8, docs_dir=tmp_path / "docs")
     report = evaluate(config)
     assert [row[0].split()[0] for row in report.tables[0].rows] == ["teacher", "base", "pixels,"]
+    assert sum(row[1] for row in report.tables[1].rows) == 4  # half of them are learned from
+    assert "8 clips of two bodies, simulated" in report.summary
+    assert "--probe --" in report.summary and report.summary.endswith("--probe_clips 8`.")
     assert [path.name for path in tmp_path.rglob("report.md")] == ["report.md"]
     assert next(tmp_path.rglob("report.md")).parent.name == "probe-report"
     assert "begin videorepa-probe" in (tmp_path / "docs" / "results.md").read_text()

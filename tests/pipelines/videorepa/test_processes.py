@@ -1,18 +1,25 @@
 """Two gloo processes train as one does with the same global batch."""
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from tests.pipelines.videorepa.test_trainer import make_config, write_clips
 from tests.pipelines.videorepa.toys import toy_base_folder, toy_teacher_folder
 from tests.training.test_processes import launch
-from visionrel.pipelines.videorepa.pipeline import TRANSFORMER_FOLDER, WEIGHTS_NAME
+from visionrel.pipelines.videorepa.pipeline import LORA_NAME, TRANSFORMER_FOLDER, WEIGHTS_NAME
 from visionrel.pipelines.videorepa.trainer import HEADS_NAME, train
 
 
-def test_two_processes_equal_one(tmp_path):
+@pytest.mark.parametrize(
+    ("tuning", "file"),
+    [("full", f"{TRANSFORMER_FOLDER}/{WEIGHTS_NAME}"), ("lora", LORA_NAME)],
+)
+def test_two_processes_equal_one(tmp_path, tuning, file):
     write_clips(tmp_path / "clips")
     settings = {
+        "tuning": tuning,
+        **{"rank": 4, "lora_alpha": 2},
         "base": str(toy_base_folder()),
         "teacher": str(toy_teacher_folder()),
         "max_grad_norm": 0.5,
@@ -33,8 +40,8 @@ def test_two_processes_equal_one(tmp_path):
     launch("visionrel.cli.main", "train", "videorepa", *words)
     files = len(list((tmp_path / "cache of two").rglob("*.safetensors")))
     assert files == len(list((tmp_path / "cache").rglob("*.safetensors"))) == 9
-    for file in (f"{TRANSFORMER_FOLDER}/{WEIGHTS_NAME}", HEADS_NAME):
-        one, two = (load_file(tmp_path / name / file) for name in ("one", "two"))
+    for path in (file, HEADS_NAME):
+        one, two = (load_file(tmp_path / name / path) for name in ("one", "two"))
         assert one.keys() == two.keys()
         for name, value in one.items():
             torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-6)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import VideoMAEConfig, VideoMAEModel
+from transformers import VideoMAEConfig, VideoMAEModel, VJEPA2Model
 from transformers.models.videomae.modeling_videomae import get_sinusoid_encoding_table
 
 from tests.pipelines.videorepa.toys import (
@@ -233,17 +233,22 @@ def test_checkpoint_of_another_size_is_refused():
 # --- other teachers -------------------------------------------------------------------------------
 
 
-def test_vjepa2_has_no_final_norm_and_the_clips_own_positions():
+def test_vjepa2_at_its_own_size_is_the_stock_encoder_without_its_final_norm():
     teacher, clip = make_toy_vjepa2(), make_clip()[None]
     found = teacher(clip)
     assert found.shape == (1, 4, 16, 24)
-    # At the training size, the positions are those of Transformers.
-    attention = teacher.model.encoder.layer[0].attention
-    ours = attention.get_position_ids(found)
-    for one, other in zip(
-        ours, type(attention).get_position_ids(attention, found.flatten(1, 2)), strict=True
-    ):
-        assert torch.equal(one, other)
+    stock = VJEPA2Model(teacher.model.config).eval()
+    report = stock.load_state_dict(teacher.model.state_dict(), strict=False)
+    assert report.missing_keys == ["encoder.layernorm.weight", "encoder.layernorm.bias"]
+    torch.nn.init.normal_(stock.encoder.layernorm.weight)
+
+    def encode() -> torch.Tensor:
+        states = stock(normalise(clip[:, 1:]), skip_predictor=True).last_hidden_state
+        return states.detach().unflatten(1, (4, 16))
+
+    assert not torch.allclose(found, encode(), atol=1e-2)
+    stock.encoder.layernorm = torch.nn.Identity()
+    torch.testing.assert_close(found, encode(), rtol=1e-4, atol=1e-5)
 
 
 def test_vjepa2_positions_do_not_depend_on_the_training_size():

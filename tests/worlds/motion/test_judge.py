@@ -1,11 +1,15 @@
 """The judge of the motion world reads clips back, and is not fooled by controls."""
 
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 
 from visionrel.errors import InputError
 from visionrel.worlds.motion import KINDS, PHYSICS, PLAIN, render_clip, sample_motion
 from visionrel.worlds.motion.judge import judge_clip, judge_reading, measure_errors
+from visionrel.worlds.motion.rendering import proportions
+from visionrel.worlds.motion.scene import DURATION, SAMPLES
 from visionrel.worlds.motion.tracking import Reading, read_clip
 from visionrel.worlds.motion.tracks import true_tracks
 
@@ -15,12 +19,15 @@ def draw(kind: str, seed: int = 0):
     return scene, render_clip(scene)
 
 
-@pytest.mark.parametrize("names", [tuple(KINDS)])
-def test_motions_are_affirmed_and_others_denied(names):
-    errors = measure_errors(names, clips=3, seed=5)
-    assert np.mean([error.denied for error in errors]) <= 0.04
-    assert np.mean([error.affirmed for error in errors]) <= 0.01
-    assert np.mean([error.unphysical for error in errors]) <= 0.08
+@pytest.mark.parametrize(
+    ("clips", "seed"), [(6, 5), pytest.param(40, 9, marks=pytest.mark.slow, id="documented")]
+)
+def test_motions_are_affirmed_and_others_denied(clips, seed):
+    """The documented errors are 0.8, 0.0 and 0.5 %; the second case is the documented run."""
+    errors = measure_errors(KINDS, clips, seed)
+    assert np.mean([error.denied for error in errors]) <= 0.01
+    assert np.mean([error.affirmed for error in errors]) <= 0.001
+    assert np.mean([error.unphysical for error in errors]) <= 0.01
 
 
 @pytest.mark.parametrize("kind", ["chase", "drop"])
@@ -70,6 +77,33 @@ def test_a_fall_upside_down_or_backwards_or_at_constant_speed_is_not_physical():
     fine = render_clip(scene, 48, 65)
     verdict = judge_clip(fine[np.round(even).astype(int)], "drop", scene.names)
     assert verdict.laws.falls is False
+
+
+def broken_laws(scene) -> list[str]:
+    laws = asdict(judge_clip(render_clip(scene), scene.kind, scene.names).laws)
+    return [name for name, obeyed in laws.items() if obeyed is False]
+
+
+@pytest.mark.parametrize("lower", [0.15, -0.1])
+def test_turns_in_mid_air_and_sunken_objects_break_the_law_of_contacts_alone(lower):
+    """The floor is drawn lower than the object bounces, or higher."""
+    scene = draw("drop", 3)[0]
+    assert not broken_laws(scene)
+    assert broken_laws(replace(scene, floor=scene.floor + lower)) == ["contacts"]
+
+
+@pytest.mark.parametrize(("share", "broken"), [(0.8, []), (1.25, ["energy"])])
+def test_a_bounce_above_the_start_breaks_the_law_of_energy_alone(share, broken):
+    """A fall from 0.35 to the floor, and up again with a share of the speed."""
+    scene = draw("drop", 3)[0]
+    gravity, mover = 2.4, scene.movers[0]
+    height = scene.floor - proportions(mover.name)[1] * mover.size / 2 - 0.35
+    times, hit = np.linspace(0, DURATION, SAMPLES), np.sqrt(2 * height / gravity)
+    after = np.maximum(times - hit, 0)
+    risen = np.maximum(share * gravity * hit * after - gravity / 2 * after**2, 0)
+    y = 0.35 + np.where(times < hit, gravity / 2 * times**2, height - risen)
+    path = np.stack([np.full(SAMPLES, 0.5), y], axis=1)
+    assert broken_laws(replace(scene, movers=(replace(mover, path=path),))) == broken
 
 
 def test_missing_objects_and_doubles_are_said():

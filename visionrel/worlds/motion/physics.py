@@ -137,23 +137,25 @@ class Simulation:
             self.contacts.append(Contact(self.time, known[0], second))
 
 
-def _gravity(rng: np.random.Generator) -> float:
+def draw_gravity(rng: np.random.Generator) -> float:
+    """Draw a downward acceleration, sides per second squared."""
     return rng.uniform(1.8, 3.0)
 
 
-def _standing(name: str, size: float, floor: float) -> float:
+def standing(name: str, size: float, floor: float) -> float:
     """Return the height of the centre of an object that stands on the floor."""
     return floor - proportions(name)[1] * size / 2
 
 
-def _maybe_mirrored(rng: np.random.Generator, draft: Draft) -> Draft:
+def maybe_mirrored(rng: np.random.Generator, draft: Draft) -> Draft:
+    """Swap left and right of a draft or not."""
     return mirror(draft) if rng.random() < 0.5 else draft
 
 
 def drop(rng: np.random.Generator, names: Names, sizes: np.ndarray) -> Draft:
     """It falls from a height and bounces."""
     floor = rng.uniform(0.8, 0.92)
-    world = Simulation(_gravity(rng), names, sizes)
+    world = Simulation(draw_gravity(rng), names, sizes)
     world.add_floor(floor)
     place = (rng.uniform(0.2, 0.8), rng.uniform(0.15, 0.32))
     world.add_body(place, (rng.uniform(-0.04, 0.04), 0.0), rng.uniform(0.6, 0.85), 0.1)
@@ -170,32 +172,32 @@ def throw(rng: np.random.Generator, names: Names, sizes: np.ndarray) -> Draft:
     speeds = (0.28, 0.38) if names[0] == "ball" else (0.42, 0.65)
     velocity = (rng.uniform(*speeds), -rng.uniform(0.85, 1.35))
     world.add_body(place, velocity, rng.uniform(0.3, 0.6), 0.7)
-    return _maybe_mirrored(rng, world.run(floor=floor))
+    return maybe_mirrored(rng, world.run(floor=floor))
 
 
 def collide(rng: np.random.Generator, names: Names, sizes: np.ndarray) -> Draft:
     """The first runs into the second, which stands, and sets it moving."""
     floor = rng.uniform(0.72, 0.92)
-    world = Simulation(_gravity(rng), names, sizes)
+    world = Simulation(draw_gravity(rng), names, sizes)
     world.add_floor(floor)
     elasticity = rng.uniform(0.85, 0.98)
     start = rng.uniform(0.13, 0.18)
-    place = (start + sizes.mean() + rng.uniform(0.12, 0.25), _standing(names[1], sizes[1], floor))
+    place = (start + sizes.mean() + rng.uniform(0.12, 0.25), standing(names[1], sizes[1], floor))
     speed = rng.uniform(0.5, 0.85)
-    world.add_body((start, _standing(names[0], sizes[0], floor)), (speed, 0.0), elasticity, 0.03)
+    world.add_body((start, standing(names[0], sizes[0], floor)), (speed, 0.0), elasticity, 0.03)
     world.add_body(place, (0.0, 0.0), elasticity, rng.uniform(0.2, 0.4))
-    return _maybe_mirrored(rng, world.run(floor=floor))
+    return maybe_mirrored(rng, world.run(floor=floor))
 
 
 def roll(rng: np.random.Generator, names: Names, sizes: np.ndarray) -> Draft:
     """It rolls along the floor."""
     floor = rng.uniform(0.6, 0.92)
-    world = Simulation(_gravity(rng), names, sizes)
+    world = Simulation(draw_gravity(rng), names, sizes)
     world.add_floor(floor)
     friction = 0.8 if names[0] == "ball" else 0.02
-    place = (rng.uniform(0.13, 0.2), _standing(names[0], sizes[0], floor))
+    place = (rng.uniform(0.13, 0.2), standing(names[0], sizes[0], floor))
     world.add_body(place, (rng.uniform(0.24, 0.34), 0.0), 0.0, friction)
-    return _maybe_mirrored(rng, world.run(floor=floor))
+    return maybe_mirrored(rng, world.run(floor=floor))
 
 
 def roll_down(rng: np.random.Generator, names: Names, sizes: np.ndarray) -> Draft:
@@ -208,7 +210,7 @@ def roll_down(rng: np.random.Generator, names: Names, sizes: np.ndarray) -> Draf
     x, radius = rng.uniform(0.13, 0.24), sizes[0] / 2
     place = (x, floor - (1 - x) * np.tan(angle) - radius / np.cos(angle))
     world.add_body(place, (0.0, 0.0), 0.0, 1.0)
-    return _maybe_mirrored(rng, world.run(slope=slope))
+    return maybe_mirrored(rng, world.run(slope=slope))
 
 
 def pendulum(rng: np.random.Generator, names: Names, sizes: np.ndarray) -> Draft:
@@ -218,7 +220,7 @@ def pendulum(rng: np.random.Generator, names: Names, sizes: np.ndarray) -> Draft
     world = Simulation(rng.uniform(2.4, 3.4), names, sizes)
     place = (pivot[0] - length * np.sin(angle), pivot[1] + length * np.cos(angle))
     world.hang(pivot, world.add_body(place))
-    return _maybe_mirrored(rng, world.run(pivot=pivot))
+    return maybe_mirrored(rng, world.run(pivot=pivot))
 
 
 def topple(rng: np.random.Generator, names: Names, sizes: np.ndarray) -> Draft:
@@ -232,4 +234,4 @@ def topple(rng: np.random.Generator, names: Names, sizes: np.ndarray) -> Draft:
     for level, shift in enumerate(shifts):
         place = (x + shift, floor - side * (level + 0.5))
         world.add_body(place, (0.08 * level, 0.0), elasticity=0.0, friction=0.7)
-    return _maybe_mirrored(rng, world.run(floor=floor))
+    return maybe_mirrored(rng, world.run(floor=floor))

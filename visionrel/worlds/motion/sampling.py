@@ -79,9 +79,7 @@ def sample_motion(
         )
     names = tuple(names) if names is not None else kind.sample_names(rng)
     draft = _draw(rng, kind, names)
-    ground_name = list(GROUNDS)[rng.integers(len(GROUNDS))]
-    ground = tuple(int(np.clip(c + rng.integers(-8, 9), 0, 255)) for c in GROUNDS[ground_name])
-    scene = _scene(kind, draft, names, ground, ground_name)
+    scene = make_scene(kind.name, draft, names, *draw_ground(rng))
     return scene, _caption(rng, kind, scene, style)
 
 
@@ -114,7 +112,7 @@ def _draw(rng: np.random.Generator, kind: Kind, names: Sequence[str]) -> Draft:
             draft = place(rng, draft, kind.tilt)
             if draft is None:
                 continue
-        scene = _scene(kind, draft, names)
+        scene = make_scene(kind.name, draft, names)
         if lies_inside(scene.movers, _LEAVES_BY) and _holds_clearly(kind, scene):
             return draft
     raise InputError(
@@ -132,15 +130,22 @@ def _holds_clearly(kind: Kind, scene: MotionScene) -> bool:
     )
 
 
-def _scene(
-    kind: Kind,
+def draw_ground(rng: np.random.Generator) -> tuple[tuple[int, ...], str]:
+    """Draw a colour of the ground, 8-bit RGB, and give it with its name."""
+    name = list(GROUNDS)[rng.integers(len(GROUNDS))]
+    return tuple(int(np.clip(c + rng.integers(-8, 9), 0, 255)) for c in GROUNDS[name]), name
+
+
+def make_scene(
+    kind: str,
     draft: Draft,
     names: Sequence[str],
-    ground: tuple[int, int, int] = (0, 0, 0),
+    ground: tuple[int, ...] = (0, 0, 0),
     ground_name: str = "",
 ) -> MotionScene:
+    """Dress a draft of a kind with nouns and a ground."""
     return MotionScene(
-        kind.name,
+        kind,
         draft.movers(names),
         ground,
         ground_name,
