@@ -1,6 +1,13 @@
 """The detection tab: an aerial picture, and what detectors with and without relations find."""
 
-from visionrel.demos.detection_desk import EXAMPLES, Desk, Visit, draw_example
+from visionrel.demos.detection_desk import (
+    AS_TOLD,
+    EXAMPLES,
+    Desk,
+    Visit,
+    draw_example,
+    shipped_names,
+)
 from visionrel.demos.door import gr
 from visionrel.demos.jobs import ONE_AT_A_TIME
 
@@ -14,7 +21,7 @@ def build(app: gr.Blocks, base: str | None) -> None:
 
     Args:
         app: The app around it.
-        base: Weights to offer besides the shipped ones, if any.
+        base: Weights to offer besides the shipped ones, a checkpoint or safetensors, if any.
     """
     desk = Desk(base)
     if desk.missing:
@@ -50,7 +57,7 @@ def build(app: gr.Blocks, base: str | None) -> None:
 
 
 def _build_choices(desk: Desk) -> list[gr.components.Component]:
-    """Picture, detectors, threshold and tiles."""
+    """Picture, detectors, configuration, threshold and tiles."""
     picture = gr.Image(label="Aerial picture", type="filepath", height=340, elem_id="aerial")
     with gr.Row():
         example = gr.Dropdown(EXAMPLES, value=EXAMPLES[0], show_label=False, container=False)
@@ -60,6 +67,13 @@ def _build_choices(desk: Desk) -> list[gr.components.Component]:
         [(label, name) for name, label in desk.detectors.items()],
         value=list(desk.detectors),
         label="Detectors",
+    )
+    config = gr.Dropdown(
+        [("as the weights tell", AS_TOLD), *((name, name) for name in shipped_names())],
+        value=AS_TOLD,
+        label=f"Configuration of {desk.detectors.get(desk.own)}",
+        info="For weights that do not tell theirs.",
+        visible=desk.own is not None,
     )
     threshold = gr.Slider(0.05, 0.95, value=0.3, step=0.05, label="Smallest score")
     tile = gr.Dropdown(
@@ -71,4 +85,4 @@ def _build_choices(desk: Desk) -> list[gr.components.Component]:
         label="Look at",
         info="Tiles are for pictures much larger than 320 pixels.",
     )
-    return [picture, detectors, threshold, tile]
+    return [picture, detectors, config, threshold, tile]

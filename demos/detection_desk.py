@@ -41,6 +41,8 @@ _CONDITIONS = {
     "in snow, from the side": Conditions(weather="snow", view="from the side"),
 }
 EXAMPLES = list(_CONDITIONS)
+# Of a configuration: the one that the weights name.
+AS_TOLD = ""
 _FOLDER = "visionrel-demo-"
 
 
@@ -60,15 +62,16 @@ class Desk:
     """The detectors, each opened once, when it is needed first.
 
     Args:
-        weights: A file to offer besides the shipped detectors, if any.
+        weights: A checkpoint or safetensors to offer besides the shipped detectors, if any.
     """
 
     def __init__(self, weights: str | None = None) -> None:
         known = load_manifest()
         self.detectors = {name: label for name, label in SHIPPED.items() if name in known}
+        self.own = weights
         if weights:
             self.detectors[weights] = Path(weights).stem
-        self._open: dict[str, Detector] = {}
+        self._open: dict[tuple[str, str], Detector] = {}
 
     @cached_property
     def missing(self) -> str:
@@ -80,9 +83,15 @@ class Desk:
         return ""
 
     def detect(
-        self, visit: Visit, picture: str | None, names: Sequence[str], threshold: float, tile: int
+        self,
+        visit: Visit,
+        picture: str | None,
+        names: Sequence[str],
+        config: str,
+        threshold: float,
+        tile: int,
     ) -> tuple[Visit, list[tuple[str, str]], str, str]:
-        """Draws what each detector finds."""
+        """Draws what each detector finds; `config` is that of the weights given at the start."""
         with shown_errors():
             image = _open(picture)
             if not names:
@@ -90,7 +99,7 @@ class Desk:
             folder = TemporaryDirectory(prefix=_FOLDER)
             shown, found, seconds = [], {}, {}
             for number, name in enumerate(names):
-                detector = self._find(name)
+                detector = self._find(name, config if name == self.own else AS_TOLD)
                 start = time.perf_counter()
                 found[name] = detector.detect(image, threshold=threshold, tile=tile or None)
                 seconds[name] = time.perf_counter() - start
@@ -99,25 +108,29 @@ class Desk:
                 label = f"{self.detectors[name]}: {len(found[name])} boxes"
                 shown.append((str(path), f"{label}, {1000 * seconds[name]:.0f} ms"))
             boxes = Path(folder.name) / "detections.json"
-            save_json(boxes, {name: each.to_coco(1) for name, each in found.items()})
+            save_json(
+                boxes,
+                {
+                    name: {"annotations": each.to_coco(1), "categories": each.to_categories()}
+                    for name, each in found.items()
+                },
+            )
         visit.close()
         return Visit(folder), shown, self._count(found), str(boxes)
 
-    def _find(self, name: str) -> Detector:
+    def _find(self, name: str, config: str) -> Detector:
         from visionrel.detectors.inference import Detector
 
-        if name not in self._open:
-            self._open[name] = Detector(None, name)
-        return self._open[name]
+        if (name, config) not in self._open:
+            self._open[name, config] = Detector(config or None, name)
+        return self._open[name, config]
 
     def _count(self, found: Mapping[str, Detections]) -> str:
         """A table of boxes by class and detector."""
         counts = {name: each.count() for name, each in found.items()}
-        classes = [
-            label
-            for label in next(iter(found.values())).classes
-            if any(label in each for each in counts.values())
-        ]
+        # Detectors may know different classes; those of the first come first.
+        known = dict.fromkeys(label for each in found.values() for label in each.classes)
+        classes = [label for label in known if any(label in each for each in counts.values())]
         if not classes:
             return "Nothing found; try a smaller score."
         lines = [["class", *(self.detectors[name] for name in counts)], ["---"] * (len(counts) + 1)]
@@ -125,6 +138,13 @@ class Desk:
             [label, *(str(each.get(label, 0)) for each in counts.values())] for label in classes
         ]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def shipped_names() -> list[str]:
+    """Names of the shipped configurations; only looked up, for to import them is to wait."""
+    package = find_spec("visionrel.detectors")
+    (folder,) = package.submodule_search_locations if package else ("",)
+    return sorted(path.stem for path in Path(folder, "configs").glob("[!_]*/*.py"))
 
 
 def draw_example(name: str) -> Image.Image:

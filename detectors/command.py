@@ -49,12 +49,14 @@ def detect_pictures(settings: DetectSettings) -> dict[str, Any]:
         entries.append({"id": number, "file_name": str(path), "width": width, "height": height})
         boxes += found.to_coco(number)
     results = _free_name(settings.output_dir / "detections.json")
-    categories = [{"id": i, "name": name} for i, name in enumerate(detector.classes, 1)]
     annotations = [
         {"id": i, **box, "area": round(box["bbox"][2] * box["bbox"][3], 4), "iscrowd": 0}
         for i, box in enumerate(boxes, 1)
     ]
-    save_json(results, {"images": entries, "annotations": annotations, "categories": categories})
+    save_json(
+        results,
+        {"images": entries, "annotations": annotations, "categories": found.to_categories()},
+    )
     return {"pictures": rows, "results": str(results)}
 
 

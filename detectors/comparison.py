@@ -31,13 +31,16 @@ RANDOM, SHUFFLED, NO_TEXT = "random_bank", "shuffled_bank", "no_text"
 VARIANTS = {
     BASE: Variant("Faster R-CNN", f"faster-rcnn_{_RUN}"),
     LANGO: Variant("LANGO", f"lango-faster-rcnn_{_RUN}"),
-    BATCHFORMER: Variant("BatchFormer", f"bf-faster-rcnn_{_RUN}"),
+    BATCHFORMER: Variant("BatchFormer V1 on regions", f"bf-faster-rcnn_{_RUN}"),
     RANDOM: Variant("LANGO, random bank", f"lango-random-bank_faster-rcnn_{_RUN}"),
     SHUFFLED: Variant("LANGO, shuffled bank", f"lango-shuffled-bank_faster-rcnn_{_RUN}"),
     NO_TEXT: Variant("LANGO, scenes untold", f"lango-no-text_faster-rcnn_{_RUN}"),
     "reasoner": Variant("reasoner alone", f"vsr-faster-rcnn_{_RUN}"),
     "relation": Variant("relation loss alone", f"relation-faster-rcnn_{_RUN}"),
-    "both": Variant("BatchFormer and LANGO", f"bf-lango-faster-rcnn_{_RUN}"),
+    "relation_shuffled": Variant(
+        "relation loss with a shuffled bank", f"relation-shuffled-bank_faster-rcnn_{_RUN}"
+    ),
+    "both": Variant("BatchFormer V1 on regions and LANGO", f"bf-lango-faster-rcnn_{_RUN}"),
 }
 """All of them; the first three are shipped."""
 

@@ -1,77 +1,20 @@
-"""Configurations: shipped ones by name, where the data lie, how long to train, misspelt keys."""
+"""Configurations: shipped ones by name, where the data lie, how long to train."""
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-from mmdet.registry import (
-    DATA_SAMPLERS,
-    DATASETS,
-    HOOKS,
-    LOOPS,
-    METRICS,
-    MODEL_WRAPPERS,
-    MODELS,
-    OPTIM_WRAPPERS,
-    OPTIMIZERS,
-    PARAM_SCHEDULERS,
-    TRANSFORMS,
-    VISUALIZERS,
-)
+from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict, DictAction
-from mmengine.model import MMDistributedDataParallel
-from mmengine.runner import Runner
-from torch import nn
-from torch.utils.data import DataLoader
 
+from visionrel.detectors.spelling import find_misspelt, find_unknown
 from visionrel.errors import InputError
 
 
 FOLDER = Path(__file__).parent / "configs"
-# Blocks whose keys are free.
-_OPEN = ("default_hooks", "custom_keys")
-_REGISTRIES = (
-    *(MODELS, MODEL_WRAPPERS, DATASETS, TRANSFORMS, METRICS, OPTIM_WRAPPERS, OPTIMIZERS),
-    *(PARAM_SCHEDULERS, HOOKS, LOOPS, DATA_SAMPLERS, VISUALIZERS),
-)
 _ITERATIONS = ("begin", "end", "T_max", "milestones")
-
-
-def _parameters(function: Callable[..., Any]) -> set[str]:
-    return set(inspect.signature(function).parameters) - {"self"}
-
-
-# MMEngine's runner takes these from the configuration itself, not as arguments.
-_TOP = _parameters(Runner.__init__) | {
-    *("activation_checkpointing", "compile", "efficient_conv_bn_eval", "find_unused_parameters"),
-    *("model_wrapper_cfg", "sync_bn"),
-}
-# What MMEngine reads from blocks that are no class, or besides the arguments of their class.
-_BLOCKS = {
-    "auto_scale_lr": {"base_batch_size", "enable"},
-    "clip_grad": {
-        *_parameters(nn.utils.clip_grad_norm_) - {"parameters"},
-        *("clip_value", "type"),
-    },
-    "compile": _parameters(torch.compile) - {"model"},
-    "env_cfg": {"cudnn_benchmark", "dist_cfg", "mp_cfg", "resource_limit"},
-    "model_wrapper_cfg": {
-        *_parameters(MMDistributedDataParallel.__init__),
-        *_parameters(nn.parallel.DistributedDataParallel.__init__),
-        "type",
-    },
-    "optim_wrapper": {"constructor", "paramwise_cfg"},
-    # Of `DefaultOptimWrapperConstructor`, which looks them up by name.
-    "paramwise_cfg": {
-        *("bias_decay_mult", "bias_lr_mult", "bypass_duplicate", "custom_keys"),
-        *("dcn_offset_lr_mult", "dwconv_decay_mult", "flat_decay_mult", "norm_decay_mult"),
-    },
-    "randomness": _parameters(Runner.set_randomness),
-}
 
 
 @cache
@@ -124,7 +67,7 @@ def load_config(
     if data_root is not None:
         set_data_root(config, data_root)
     apply_options(config, options)
-    if problems := list(_misspelt(config)):
+    if problems := list(find_misspelt(config._cfg_dict)):
         raise InputError([f"{path}: {text}" for text in problems])
     return config
 
@@ -197,7 +140,7 @@ def apply_options(config: Config, options: Sequence[str]) -> None:
     problems = []
     for key, equals, _ in pairs:
         if equals:
-            problems += _unknown_option(config, key, changes)
+            problems += find_unknown(config, key, changes)
         else:
             problems.append(f"`--cfg_options` takes KEY=VALUE, got {key!r}.")
     if problems:
@@ -209,51 +152,6 @@ def apply_options(config: Config, options: Sequence[str]) -> None:
             f"`--cfg_options` {' '.join(options)} cannot be merged: {error}. A key can go deeper "
             "only where the configuration has a block or a list; set such a value in a file."
         ) from error
-
-
-def _unknown_option(config: Config, key: str, changes: Mapping[str, Any]) -> Iterator[str]:
-    """Looks each part of a key up; `changes` may give a block on the way another type."""
-    node: Any = config._cfg_dict
-    parts = key.split(".")
-    for depth, name in enumerate(parts):
-        if isinstance(node, list | tuple) and name.isdigit() and int(name) < len(node):
-            node = node[int(name)]
-            continue
-        if depth and parts[depth - 1] in _OPEN:
-            return
-        if isinstance(node, list | tuple):
-            names = {str(i) for i in range(len(node))}
-        else:
-            names = _keys(node, parts[:depth], changes)
-        if name not in names:
-            nearest = get_close_matches(name, names, n=1)
-            where = ".".join(parts[:depth]) or "the configuration"
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"it has {_list(names)}."
-            yield f"`--cfg_options` {key}: {where} has no {name!r}; {hint}"
-            return
-        node = node.get(name) if isinstance(node, Mapping) else None
-
-
-def _keys(node: Any, path: Sequence[str], changes: Mapping[str, Any]) -> set[str]:
-    """Keys of a block, and the arguments of the class that it configures once it is changed."""
-    block = node if isinstance(node, Mapping) else {}
-    if not path:
-        return set(block) | _TOP
-    found = set(block) | _BLOCKS.get(path[-1], set())
-    kind = changes.get(".".join([*path, "type"]), block.get("type"))
-    if isinstance(kind, str):
-        found |= _arguments(kind)
-    elif "dataset" in block:
-        found |= _parameters(DataLoader.__init__)
-    return found
-
-
-def _arguments(name: str) -> set[str]:
-    """Arguments of a registered class and of its bases."""
-    kind = next((kind for box in _REGISTRIES if (kind := box.get(name)) is not None), None)
-    if not inspect.isclass(kind):
-        return set()
-    return {"type"}.union(*(_parameters(base.__init__) for base in kind.__mro__[:-1]))
 
 
 def find_dataset(name: str) -> type:
@@ -268,15 +166,3 @@ def find_dataset(name: str) -> type:
         hint = f"did you mean {nearest[0]!r}?" if nearest else "import its module."
         raise InputError(f"There is no data set {name!r}; {hint}")
     return kind
-
-
-def _misspelt(config: Config) -> Iterator[str]:
-    """MMEngine ignores unknown keys of the top level; one that nearly is a setting is a mistake."""
-    for key in config:
-        nearest = get_close_matches(key, _TOP, n=1, cutoff=0.85)
-        if key not in _TOP and nearest:
-            yield f"unknown key {key!r}; did you mean {nearest[0]!r}?"
-
-
-def _list(names: set[str]) -> str:
-    return ", ".join(sorted(names)) or "no settings"

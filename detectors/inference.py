@@ -70,6 +70,10 @@ class Detections:
             )
         ]
 
+    def to_categories(self) -> list[dict[str, Any]]:
+        """Names of the category ids in `to_coco`, as COCO has them."""
+        return [{"id": i, "name": name} for i, name in enumerate(self.classes, 1)]
+
     def to_supervision(self) -> Any:
         """A `supervision.Detections`, with names in `data["class_name"]`.
 

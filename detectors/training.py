@@ -1,7 +1,6 @@
 """Trains a detector with MMEngine's `Runner`, after everything checkable was checked."""
 
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from mmdet.datasets import CocoDataset, CocoPanopticDataset, LVISV05Dataset
 from mmengine.config import Config
+from mmengine.dist import barrier
 from mmengine.runner import Runner
 
 from visionrel.data.aerial import AXES, check_labels
@@ -22,6 +22,7 @@ from visionrel.detectors.hooks import (
     StopHook,
 )
 from visionrel.detectors.lango import LangoCheckHook
+from visionrel.detectors.processes import prepare_processes
 from visionrel.errors import InputError
 from visionrel.training.stopping import catch_signals
 
@@ -79,7 +80,7 @@ def train_detector(
         check_data(config)
     config.work_dir = str(work_dir)
     config.randomness = {**(config.get("randomness") or {}), "seed": seed}
-    config.launcher = "pytorch" if "LOCAL_RANK" in os.environ else "none"
+    prepare_processes(config)
     # MMEngine gives a name's visualizer, and the folder it writes to, to all runs of a process.
     config.visualizer.name = f"visualizer-{time.time_ns()}"
     if not validate:
@@ -91,6 +92,8 @@ def train_detector(
     _guard(runner)
     with catch_signals(stop.note):
         runner.train()
+    # The first process writes the checkpoint that all of them name.
+    barrier()
     return Trained(
         work_dir=work_dir,
         checkpoint=latest_checkpoint(work_dir),

@@ -1,4 +1,4 @@
-"""Rows of all processes, with gradients."""
+"""Rows of all processes, with gradients, and their masks."""
 
 import torch
 from torch import Tensor
@@ -24,9 +24,35 @@ def gather_rows(rows: Tensor) -> Tensor:
     Raises:
         InputError: If the other axes differ; every process raises it.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return rows
-    return _Gather.apply(rows, _counts(rows))
+    return _Gather.apply(rows, _counts(rows)) if _shared() else rows
+
+
+def gather_mask(mask: Tensor | None, rows: Tensor) -> Tensor | None:
+    """Concatenates the masks of all processes; one that has none hides nothing.
+
+    MMDetection gives none where all images of a process fill their canvas.
+
+    Args:
+        mask: Shape (N, S), boolean, or None.
+        rows: Shape (N, S, C); what is masked.
+
+    Returns:
+        Shape (sum of N, S); None if no process has a mask.
+    """
+    if not _shared():
+        return mask
+    # All processes must take part in a collective: the others would wait for ever.
+    masked = torch.tensor(int(mask is not None), device=rows.device)
+    dist.all_reduce(masked, dist.ReduceOp.MAX)
+    if not masked:
+        return None
+    whole = torch.zeros(rows.shape[:2], dtype=torch.bool, device=rows.device)
+    return gather_rows(whole if mask is None else mask)
+
+
+def _shared() -> bool:
+    ready = dist.is_available() and dist.is_initialized()
+    return ready and dist.get_world_size() > 1
 
 
 def _counts(rows: Tensor) -> list[int]:

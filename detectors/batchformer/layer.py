@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visionrel.attention import AttentionBackend, attend
-from visionrel.detectors.batchformer.gathering import gather_rows
+from visionrel.detectors.batchformer.gathering import gather_mask, gather_rows
 
 
 class _EncoderBlock(nn.Module):
@@ -120,14 +120,15 @@ class BatchFormerLayer(_EncoderBlock):
 
         Args:
             samples: Shape (N, C), (B, S, C) or (B, C, H, W).
-            key_padding_mask: Shape (N,), (B, S) or (B, H, W), True where an image is padded: it is
-                not seen there by the others. A position that is padded in all images stays seen.
+            key_padding_mask: Shape (N,), (B, S) or (B, H, W), boolean, True where an image is
+                padded: it is not seen there by the others. A position that is padded in all images
+                stays seen.
 
         Returns:
             Shape and dtype of `samples`.
         """
         rows = self._to_rows(samples)
-        mask = None if key_padding_mask is None else key_padding_mask.reshape(rows.shape[:2])
+        mask = self._to_mask(samples, key_padding_mask)
         with self._precision(samples):
             if self.fp32:
                 rows = rows.to(next(self.parameters()).dtype)
@@ -148,10 +149,24 @@ class BatchFormerLayer(_EncoderBlock):
             return samples[:, None]
         return samples.flatten(2).transpose(1, 2) if samples.ndim == 4 else samples
 
+    def _to_mask(self, samples: Tensor, padding: Tensor | None) -> Tensor | None:
+        """Brings a mask to [B, S]."""
+        if padding is None:
+            return None
+        shape = samples.shape[:1] + samples.shape[2:] if samples.ndim == 4 else samples.shape[:-1]
+        if padding.shape != shape or padding.dtype != torch.bool:
+            raise ValueError(
+                f"`key_padding_mask` must be boolean of shape {tuple(shape)}, one value for each "
+                f"position of `samples`, got {padding.dtype} of shape {tuple(padding.shape)}. "
+                "Compare a mask of numbers with 0 first: `mask != 0`."
+            )
+        return padding[:, None] if padding.ndim == 1 else padding.flatten(1)
+
     def _encode(self, rows: Tensor, mask: Tensor | None) -> Tensor:
         gather = gather_rows if self.gather else lambda tensor: tensor
+        if self.gather:
+            mask = gather_mask(mask, rows)
         if mask is not None:
-            mask = gather(mask)
             visible = ~mask | mask.all(0)
             # [M, S] -> [S, heads, N, M]
             mask = visible.t()[:, None, None]

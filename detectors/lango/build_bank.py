@@ -11,7 +11,7 @@ from visionrel.data.aerial.conditions import AXES
 from visionrel.detectors.lango.command import run_command
 from visionrel.detectors.lango.prompts import CLASS_WORDS, class_sentences, scene_sentences
 from visionrel.detectors.lango.text_bank import Axis, TextBank, save_text_bank
-from visionrel.detectors.lango.towers import CLIP, Towers, load_towers, mean_direction
+from visionrel.detectors.lango.towers import Towers, load_towers, mean_direction
 from visionrel.errors import InputError
 
 
@@ -24,9 +24,9 @@ class BuildBankConfig:
     of classes, in the order of the data set."""
     output: Path
     """The bank to write, ending in .safetensors. Must not exist."""
-    encoder: str = CLIP
+    encoder: str | None = None
     """A folder or cached model for Transformers (CLIP or a sentence model), or
-    open_clip:ARCHITECTURE:FILE."""
+    open_clip:ARCHITECTURE:FILE; CLIP ViT-B/32 when not given, open_clip's if it is there."""
     licence: str = "unknown"
     """Licence of the encoder, written into the bank."""
 

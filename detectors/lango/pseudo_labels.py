@@ -16,7 +16,7 @@ from visionrel.data.aerial.conditions import AXES, SceneConditions, save_conditi
 from visionrel.data.exemplars import EXTENSIONS, open_picture
 from visionrel.detectors.lango.command import run_command
 from visionrel.detectors.lango.prompts import scene_sentences
-from visionrel.detectors.lango.towers import CLIP, Towers, load_towers, mean_direction
+from visionrel.detectors.lango.towers import Towers, load_towers, mean_direction
 from visionrel.errors import InputError
 
 
@@ -32,8 +32,9 @@ class PseudoLabelsConfig:
     """Folder of pictures, subfolders included."""
     output: Path
     """Side file to write, for `LoadSceneCondition`. Must not exist."""
-    encoder: str = CLIP
-    """A folder or cached CLIP for Transformers, or open_clip:ARCHITECTURE:FILE."""
+    encoder: str | None = None
+    """A folder or cached CLIP for Transformers, or open_clip:ARCHITECTURE:FILE; CLIP ViT-B/32 when
+    not given, open_clip's if it is there."""
     threshold: float = 0.6
     """An axis whose likeliest phrase has a smaller probability is left unknown, in [0, 1]."""
     batch_size: int = 16
@@ -68,7 +69,7 @@ def guess_conditions(
     if towers.encode_pictures is None:
         raise InputError(
             f"{towers.name} encodes text only; conditions are read from pictures with CLIP: "
-            f"leave `encoder` at {CLIP} or name another CLIP."
+            "leave `encoder` out or name another CLIP."
         )
     phrases = {
         name: torch.stack([mean_direction(towers, scene_sentences(text)) for text in texts])

@@ -3,13 +3,14 @@
 Nothing is downloaded: weights lie in a folder, a file or the Hugging Face cache.
 """
 
-import importlib.util
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from huggingface_hub import try_to_load_from_cache
 from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
@@ -19,7 +20,14 @@ from visionrel.errors import InputError
 
 
 CLIP = "openai/clip-vit-base-patch32"
-"""The default: CLIP ViT-B/32."""
+"""CLIP ViT-B/32 for Transformers: the default where open_clip or its weights are missing."""
+OPEN_CLIP = "timm/vit_base_patch32_clip_224.openai"
+"""The same weights for open_clip, the default where they and the package are there."""
+_PREFIX = "open_clip:"
+_ARCHITECTURE = "ViT-B-32-quickgelu"
+_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+# How PyTorch tells what differs: quoted names, or a name with two shapes.
+_DIFFERING = re.compile(r'key\(s\) in state_dict: "([^"]+)"|size mismatch for ([^:]+):')
 
 
 @dataclass(frozen=True)
@@ -37,19 +45,37 @@ class Towers:
     encode_pictures: Callable[[Sequence[Image.Image]], Tensor] | None = None
 
 
-def load_towers(encoder: str = CLIP) -> Towers:
+def default_encoder() -> str:
+    """CLIP ViT-B/32: open_clip's if the package and its weights are here, else Transformers'.
+
+    Both have OpenAI's weights: what is installed decides who computes a vector, not which.
+    """
+    cached = (try_to_load_from_cache(OPEN_CLIP, name) for name in _FILES)
+    # A file that the Hub is known not to have is told by an object.
+    weights = next((path for path in cached if isinstance(path, str)), None)
+    if weights is None:
+        return CLIP
+    try:
+        import open_clip  # noqa: F401
+    except ImportError:
+        return CLIP
+    return f"{_PREFIX}{_ARCHITECTURE}:{weights}"
+
+
+def load_towers(encoder: str | None = None) -> Towers:
     """Finds an encoder.
 
     Args:
         encoder: a folder, or a model in the Hugging Face cache, that Transformers opens: CLIP, or
             a sentence model whose sentence vector is the mean of its token vectors (as
             all-MiniLM-L6-v2); or `open_clip:ARCHITECTURE:FILE`, such as
-            `open_clip:ViT-B-32:RemoteCLIP-ViT-B-32.pt`.
+            `open_clip:ViT-B-32:RemoteCLIP-ViT-B-32.pt`; `default_encoder` chooses for None.
 
     Raises:
         InputError: If there is no such model, it is incomplete, or open_clip is not installed.
     """
-    if encoder.startswith("open_clip:"):
+    encoder = encoder or default_encoder()
+    if encoder.startswith(_PREFIX):
         return _load_open_clip(encoder)
     from transformers import AutoConfig
 
@@ -107,24 +133,33 @@ def _load_sentence_model(encoder: str) -> Towers:
 
 
 def _load_open_clip(encoder: str) -> Towers:
-    if importlib.util.find_spec("open_clip") is None:
+    try:
+        import open_clip
+    except ImportError as error:
         raise InputError(
-            "An `open_clip:` encoder needs open_clip, which is not installed: "
-            "pip install open_clip_torch"
-        )
-    import open_clip
+            f"An `open_clip:` encoder needs open_clip, which cannot be imported ({error}): "
+            "pip install 'visionrel[open-clip]'"
+        ) from error
 
-    architecture, _, weights = encoder.removeprefix("open_clip:").partition(":")
+    architecture, _, weights = encoder.removeprefix(_PREFIX).partition(":")
+    if not weights:
+        raise InputError(f"`encoder` must be {_PREFIX}ARCHITECTURE:FILE, got {encoder!r}.")
     if architecture not in open_clip.list_models():
         raise InputError(
             f"open_clip has no architecture {architecture!r}; python -c 'import open_clip; "
             "print(open_clip.list_models())' lists them."
         )
     check_file(Path(weights))
-    # A pickled checkpoint is read with weights_only=True: plain tensors or nothing.
-    model, _, transform = open_clip.create_model_and_transforms(
-        architecture, pretrained=weights, weights_only=True
-    )
+    try:
+        # A pickled checkpoint is read with weights_only=True: plain tensors or nothing.
+        model, _, transform = open_clip.create_model_and_transforms(
+            architecture, pretrained=weights, weights_only=True
+        )
+    except Exception as error:  # a damaged file can fail anywhere
+        raise InputError(
+            f"{weights} does not hold the weights of {architecture}: {_first_reason(error)}. Copy "
+            "or fetch it again, or name the architecture that it was saved from."
+        ) from error
     model.eval()
     tokenizer = open_clip.get_tokenizer(architecture)
 
@@ -137,6 +172,12 @@ def _load_open_clip(encoder: str) -> Towers:
         return model.encode_image(torch.stack([transform(picture) for picture in pictures]))
 
     return Towers(f"open_clip {architecture}, {Path(weights).name}", encode_text, encode_pictures)
+
+
+def _first_reason(error: Exception) -> str:
+    if found := _DIFFERING.search(str(error)):
+        return f"the first key that differs is {found[1] or found[2]!r}"
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def mean_direction(towers: Towers, sentences: Sequence[str]) -> Tensor:

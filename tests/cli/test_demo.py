@@ -34,7 +34,13 @@ def test_address_port_and_link_can_be_asked_for(run, launched):
     assert launched == [{"host": "0.0.0.0", "port": 80, "share": True, "bases": bases}]
 
 
+def test_detection_takes_weights(run, launched):
+    assert run("demo", "--base", "detection=runs/a=b.pth", "reversion=scenes")[0] == 0
+    assert launched[0]["bases"] == {"detection": "runs/a=b.pth", "reversion": "scenes"}
+
+
 @pytest.mark.parametrize("base", ["my/base", "nobody=my/base"])
 def test_a_base_belongs_to_a_method(run, launched, base):
     code, _, err = run("demo", "--base", base)
-    assert code == 2 and "METHOD=BASE" in err and "reversion" in err and not launched
+    assert code == 2 and "METHOD=BASE" in err and "reversion" in err
+    assert "detection" in err and not launched

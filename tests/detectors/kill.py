@@ -23,7 +23,8 @@ def main() -> None:
 
     folder, data, name, iterations = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:5]
     options = ("default_hooks.kill.type=KillHook",)
-    quick_run(folder, data, name, int(iterations), options=options)
+    # 0 leaves the length to the configuration.
+    quick_run(folder, data, name, int(iterations) or None, options=options)
 
 
 if __name__ == "__main__":

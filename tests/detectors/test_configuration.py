@@ -1,7 +1,9 @@
 """Finding configurations, changing them from the command line, and mistakes in them."""
 
 import pytest
+from mmdet.registry import TRANSFORMS
 
+from tests.detectors.toys import CONFIGS, DETECTORS
 from visionrel.detectors.configuration import find_config, load_config, set_iterations
 from visionrel.errors import InputError
 
@@ -62,6 +64,98 @@ def test_a_misspelt_key_of_a_file_is_refused(tmp_path, wrong, right):
     path.write_text(f"_base_ = {str(find_config(NAME))!r}\n{wrong} = dict(type='x')\n")
     with pytest.raises(InputError, match=f"unknown key '{wrong}'; did you mean '{right}'"):
         load_config(path)
+
+
+MISSPELT = """
+model = dict(
+    bakbone=dict(depth=18),
+    roi_head=dict(bbox_head=dict(num_clases=3)),
+    vsr=dict(text_bnk="aerial"),
+    train_cfg=dict(
+        rpn=dict(allowed_boarder=0),
+        rpn_proposl=dict(nms_pre=9),
+        rcnn=dict(assigner=dict(pos_iou_th=0.5), sampler=dict(add_gt_as_proposal=True)),
+    ),
+    test_cfg=dict(rpn=dict(nms=dict(iou_treshold=0.5)), rcnn=dict(max_per_image=500)),
+)
+train_dataloader = dict(batchsize=2, dataset=dict(filter_cfg=dict(filter_emty_gt=True)))
+own_pipeline = [dict(type="Resize", scale=(9, 9), keep_ration=True)]
+train_cfg = dict(max_iter=9)
+default_hooks = dict(checkpoint=dict(max_keep_ckpt=1))
+optim_wrapper = dict(
+    paramwise_cfg=dict(norm_decay_mul=0.0, custom_keys=dict(neck=dict(lr_mul=0.1)))
+)
+"""
+RIGHT = {
+    "model.bakbone": "backbone",
+    "model.roi_head.bbox_head.num_clases": "num_classes",
+    "model.vsr.text_bnk": "text_bank",
+    "model.train_cfg.rpn.allowed_boarder": "allowed_border",
+    "model.train_cfg.rpn_proposl": "rpn_proposal",
+    "model.train_cfg.rcnn.assigner.pos_iou_th": "pos_iou_thr",
+    "model.train_cfg.rcnn.sampler.add_gt_as_proposal": "add_gt_as_proposals",
+    "model.test_cfg.rpn.nms.iou_treshold": "iou_threshold",
+    "model.test_cfg.rcnn.max_per_image": "max_per_img",
+    "train_dataloader.batchsize": "batch_size",
+    "train_dataloader.dataset.filter_cfg.filter_emty_gt": "filter_empty_gt",
+    "own_pipeline.0.keep_ration": "keep_ratio",
+    "train_cfg.max_iter": "max_iters",
+    "default_hooks.checkpoint.max_keep_ckpt": "max_keep_ckpts",
+    "optim_wrapper.paramwise_cfg.norm_decay_mul": "norm_decay_mult",
+    "optim_wrapper.paramwise_cfg.custom_keys.neck.lr_mul": "lr_mult",
+}
+
+
+def test_misspelt_keys_of_blocks_are_told_together_with_their_places(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(f"_base_ = {str(find_config(NAME))!r}\n{MISSPELT}")
+    with pytest.raises(InputError) as caught:
+        load_config(path)
+    expected = set()
+    for key, right in RIGHT.items():
+        place, _, wrong = key.rpartition(".")
+        expected.add(f"{path}: unknown key {wrong!r} in {place}; did you mean {right!r}?")
+    assert set(caught.value.problems) == expected
+
+
+def test_stages_of_a_cascade_are_read_like_its_one_block(tmp_path):
+    path = tmp_path / "mine.py"
+    base = find_config("cascade-rcnn_r50_fpn_8xb1-12e_visdrone")
+    stages = "[dict(pos_weigth=-1, debug=False)]"
+    path.write_text(f"_base_ = {str(base)!r}\nmodel = dict(train_cfg=dict(rcnn={stages}))\n")
+    with pytest.raises(InputError, match=r"'pos_weigth' in model\.train_cfg\.rcnn\.0; did"):
+        load_config(path)
+
+
+@TRANSFORMS.register_module()
+class Passing:
+    """Hands on whatever it is given."""
+
+    def __init__(self, scale=1, **others):
+        self.scale, self.others = scale, others
+
+
+@TRANSFORMS.register_module()
+class Closed(Passing):
+    """Hands on nothing of it."""
+
+    def __init__(self, sigma=1):
+        super().__init__(sigmas=sigma)
+
+
+def test_a_class_that_takes_any_argument_is_believed(tmp_path):
+    path = tmp_path / "mine.py"
+    steps = "[dict(type='Passing', scales=2), dict(type='Nobody', scales=2)]"
+    path.write_text(f"_base_ = {str(find_config(NAME))!r}\nown_pipeline = {steps}\n")
+    assert load_config(path).own_pipeline[0].scales == 2
+    path.write_text(path.read_text().replace("'Passing', scales", "'Closed', sigmas"))
+    with pytest.raises(InputError, match=r"'sigmas' in own_pipeline\.0; did you mean 'sigma'"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_nothing_in_mmdetections_own_configurations_is_called_misspelt(name):
+    assert load_config(CONFIGS / DETECTORS[name]).model
 
 
 def test_names_of_ones_own_are_no_misspelt_keys(tmp_path):

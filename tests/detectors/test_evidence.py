@@ -14,12 +14,16 @@ from visionrel.detectors.findings import Findings, make_report, seed_interval
 from visionrel.errors import InputError
 
 
-def scores(value, rare):
+def scores(value, rare, steep=None):
     part = {"small": value, "medium": value, "large": None}
     groups = {"frequent": value, "common": value, "rare": rare}
-    split = {"AP": value, "by_size": part, "by_group": groups}
+    overlaps = {"AP": value, "AP50": 2 * value, "AP75": value / 2}
+    split = {**overlaps, "by_size": part, "by_group": groups}
     names = ("val", "test-night", "test-fog", "test-steep")
-    return {"parameters": 100, "iterations": 5, "splits": dict.fromkeys(names, split)}
+    splits = dict.fromkeys(names, split)
+    if steep is not None:
+        splits["test-steep"] = {**split, "AP": steep}
+    return {"parameters": 100, "iterations": 5, "splits": splits}
 
 
 def findings(table):
@@ -55,8 +59,8 @@ def test_what_does_not_help_is_said(settings):
     base = [(seed, (0.2, 0.1 + 0.01 * seed)) for seed in range(3)]
     worse = [(seed, (0.2, 0.05 + 0.01 * seed)) for seed in range(3)]
     found = verdicts(make_report(findings({"base": base, "batchformer": worse}), settings))
-    assert found["BatchFormer finds more of rare classes."] == "does not hold"
-    assert found["BatchFormer costs nothing at inference."] == "holds"
+    assert found["BatchFormer V1 on regions finds more of rare classes."] == "does not hold"
+    assert found["BatchFormer V1 on regions costs nothing at inference."] == "holds"
 
 
 def test_a_slower_detector_costs_something(settings):
@@ -64,7 +68,9 @@ def test_a_slower_detector_costs_something(settings):
     speed = {"base": 0.01, "batchformer": 0.011}
     measured = dataclasses.replace(findings(table), speed=speed, threads=4)
     report = make_report(measured, settings)
-    assert verdicts(report)["BatchFormer costs nothing at inference."] == "does not hold"
+    assert (
+        verdicts(report)["BatchFormer V1 on regions costs nothing at inference."] == "does not hold"
+    )
     assert "on 4 threads" in report.tables[-1].note
 
 
@@ -77,8 +83,28 @@ def test_one_seed_decides_nothing(settings):
 
 def test_a_class_that_is_absent_is_no_zero(settings):
     report = make_report(findings({"base": [(0, (0.1, None)), (1, (0.2, None))]}), settings)
-    frequency = report.tables[1]
+    frequency = report.tables[2]
     assert frequency.rows[0][3] is None and frequency.rows[0][1].estimate == pytest.approx(0.15)
+
+
+def test_strict_and_lenient_overlaps_stand_beside_the_mean(settings):
+    overlaps = make_report(findings({"base": [(0, (0.1, None))]}), settings).tables[1]
+    assert overlaps.columns[1:4] == ("AP, validation", "AP50, validation", "AP75, validation")
+    assert overlaps.rows[0][1:] == pytest.approx((0.1, 0.2, 0.05) * 2)
+
+
+def test_a_mean_that_mostly_is_one_split_says_so(settings):
+    mixed = make_report(findings({"base": [(0, (0.1, None))]}), settings)
+    assert "mostly is" not in mixed.summary
+    steep = make_report(findings({"base": [(0, (0.01, None, 0.2))]}), settings)
+    assert "(mean AP over all trainings 0.010 and 0.010)" in steep.summary
+    assert "*held out* mostly is the steep split (0.200)" in steep.summary
+
+
+def test_what_was_not_run_is_named(settings):
+    limits = make_report(findings({"base": [(0, (0.1, None))]}), settings).limits
+    assert "BatchFormerV2 in the DETR family" in " ".join(limits)
+    assert "reasoner alone" in limits[-1] and "Faster R-CNN" not in limits[-1]
 
 
 def test_an_interval_needs_two_seeds():
@@ -111,8 +137,13 @@ def test_the_command_goes_on_where_it_was(run, aerial, tmp_path, monkeypatch):  
     assert (folder / "iter_1.pth").stat().st_mtime_ns == before
     # Whether it holds is a matter of time, and one picture was timed.
     claims = {claim["statement"]: claim["measured"] for claim in json.loads(out)["claims"]}
-    assert claims["BatchFormer costs nothing at inference."].startswith("+0 parameters used")
-    assert "Faster R-CNN 1, BatchFormer 1" in (tmp_path / "docs" / "results.md").read_text()
+    assert claims["BatchFormer V1 on regions costs nothing at inference."].startswith(
+        "+0 parameters used"
+    )
+    assert (
+        "Faster R-CNN 1, BatchFormer V1 on regions 1"
+        in (tmp_path / "docs" / "results.md").read_text()
+    )
 
     shutil.rmtree(tmp_path / "found" / "runs" / "batchformer-seed0")
     code, _, err = run(*words, "--no-train")

@@ -65,6 +65,7 @@ def test_numbers_out_of_range_are_told_together(detector):
 def test_as_coco(found):
     first = found.to_coco(7)[0]
     assert first == {"image_id": 7, "category_id": 1, "bbox": [10, 20, 20, 40], "score": 0.9}
+    assert found.to_categories() == [{"id": 1, "name": "car"}, {"id": 2, "name": "bus"}]
 
 
 def test_above_and_count(found):
@@ -91,6 +92,15 @@ def test_as_supervision(found, monkeypatch):
     assert made.xyxy.shape == (2, 4) and made.xyxy.dtype == np.float32
     assert made.class_id.tolist() == [0, 1] and made.data["class_name"].tolist() == ["car", "bus"]
     assert np.allclose(made.confidence, found.scores)
+
+
+def test_as_the_supervision_of_the_package(found):
+    supervision = pytest.importorskip("supervision")
+    made = found.to_supervision()
+    assert isinstance(made, supervision.Detections) and len(made) == 2
+    assert np.array_equal(made.xyxy, found.boxes) and np.allclose(made.confidence, found.scores)
+    (bus,) = made[made.class_id == 1]
+    assert bus[-1] == {"class_name": "bus"}
 
 
 def test_without_supervision_the_message_says_what_to_install(found, monkeypatch):

@@ -1,11 +1,8 @@
 """Training with MMEngine's runner: complete checks before, exact resuming, nothing good lost."""
 
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +15,7 @@ from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 
-from tests.detectors.runs import BASE, quick_run
+from tests.detectors.runs import BASE, quick_run, same
 from visionrel.artifacts import load_json, save_json
 from visionrel.detectors.checkpoints import load_checkpoint
 from visionrel.detectors.configuration import find_config, load_config
@@ -35,7 +32,6 @@ from visionrel.training import Interrupted
 
 
 LANGO = "lango-faster-rcnn_r18_fpn_1xb4-2k_aerial"
-BATCHFORMER = "bf-faster-rcnn_r18_fpn_1xb4-2k_aerial"
 
 
 @pytest.fixture
@@ -63,48 +59,6 @@ class LoadImageAndInterrupt(LoadImageFromFile):
         if self.loaded == 5:
             os.kill(os.getpid(), signal.SIGINT)
         return super().transform(results)
-
-
-def logged(work_dir):
-    """What was logged of each step by each process that ran there, but for times."""
-    found = []
-    for path in sorted(Path(work_dir).glob("*/vis_data/scalars.json")):
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        found.append(
-            {row["step"]: {k: v for k, v in row.items() if "time" not in k} for row in rows}
-        )
-    return found
-
-
-def same(one, two):
-    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
-
-
-def test_killed_and_resumed_equals_an_unbroken_run(aerial, tmp_path):
-    """Order of pictures, flips, sampled regions and BatchFormer's dropout are random."""
-    whole = quick_run(tmp_path / "whole", aerial, BATCHFORMER, 5)
-    folder = tmp_path / "killed"
-    words = (str(folder), str(aerial), BATCHFORMER, "5", "4")
-    process = subprocess.run(
-        [sys.executable, "-m", "tests.detectors.kill", *words],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == -9, process.stderr
-    assert latest_checkpoint(folder).name == "iter_3.pth"
-    resumed = quick_run(folder, aerial, BATCHFORMER, 5, resume="latest")
-    assert (whole.iterations, resumed.iterations) == (5, 5)
-    one, two = load_checkpoint(whole.checkpoint), load_checkpoint(resumed.checkpoint)
-    assert same(one["state_dict"], two["state_dict"])
-    first, second = (found["optimizer"]["state"] for found in (one, two))
-    assert all(same(first[key], second[key]) for key in first)
-    (unbroken,) = logged(tmp_path / "whole")
-    before, after = logged(folder)
-    assert {**before, **after}.keys() == unbroken.keys()
-    for rows in (before, after):
-        assert all(row["loss"] == unbroken[step]["loss"] for step, row in rows.items())
 
 
 def test_a_signal_leaves_a_checkpoint(aerial, tmp_path):

@@ -1,5 +1,6 @@
 """Detectors from MMDetection's own configs, shrunk to toy size, and pictures for them."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from mmdet.structures import DetDataSample
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 
@@ -19,6 +21,7 @@ DETECTORS = {
     "retinanet": "retinanet/retinanet_r50_fpn_1x_coco.py",
     "fcos": "fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py",
     "faster-rcnn": "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
+    "mask-rcnn": "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
     "cascade-rcnn": "cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py",
     "detr": "detr/detr_r50_8xb2-150e_coco.py",
     "conditional-detr": "conditional_detr/conditional-detr_r50_8xb2-50e_coco.py",
@@ -38,6 +41,7 @@ SMALL = {
     "num_groups": 4,
     "feat_channels": WIDTH,
     "fc_out_channels": 32,
+    "conv_out_channels": WIDTH,
     "stacked_convs": 1,
     "nms_pre": 40,
     "max_per_img": 10,
@@ -76,14 +80,30 @@ def build(config: ConfigDict | dict[str, Any]) -> nn.Module:
 
 
 def toy_batch(
-    model: nn.Module, sizes: list[tuple[int, int]], boxes: list[int] | None = None
+    model: nn.Module,
+    sizes: list[tuple[int, int]],
+    boxes: list[int] | None = None,
+    with_mask: bool = False,
 ) -> tuple[Tensor, list[DetDataSample]]:
     """Pictures of the sizes (height, width) with random boxes, prepared by the model."""
     shapes = [(3, *size) for size in sizes]
     items = [3] * len(sizes) if boxes is None else boxes
-    data = demo_mm_inputs(len(sizes), shapes, num_items=items, num_classes=CLASSES)
+    settings = {"num_items": items, "num_classes": CLASSES, "with_mask": with_mask}
+    data = demo_mm_inputs(len(sizes), shapes, **settings)
     data = model.data_preprocessor(data, training=True)
     return data["inputs"], data["data_samples"]
+
+
+def alone_and_among_others(model: nn.Module) -> list[InstanceData]:
+    """What a detector finds in one picture by itself, and in the middle of three of its size."""
+    # Smaller, and GFL's groups of one channel have one value to normalise on the coarsest level.
+    inputs, samples = toy_batch(model, [(256, 256)] * 3)
+    model.eval()
+    with torch.no_grad():
+        (alone,) = model.predict(inputs[1:2], copy.deepcopy(samples[1:2]))
+        _, among, _ = model.predict(inputs, copy.deepcopy(samples))
+    assert len(alone.pred_instances)
+    return [alone.pred_instances, among.pred_instances]
 
 
 def total(losses: dict[str, Tensor | list[Tensor]]) -> Tensor:

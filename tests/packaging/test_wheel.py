@@ -1,5 +1,6 @@
 """The wheel, installed into an empty environment and used from another folder."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -66,6 +67,8 @@ def test_the_wheel_carries_code_data_and_licences(wheel):
     for model, entry in manifest.items():
         assert {f"visionrel/weights/{model}/{file}" for file in entry["files"]} <= names
     assert "visionrel/weights/manifest.json" in names
+    trees = "visionrel/detectors/datasets/trees"
+    assert {f"{trees}/{split}.json" for split in ("train", "val")} <= names
     sprites = {name for name in names if "/sprites/" in name}
     assert any(name.endswith(".png") for name in sprites)
     assert any("LICENSE" in name for name in sprites)
@@ -90,3 +93,18 @@ def test_the_installed_command_draws_a_picture_anywhere(scripts, tmp_path):
         assert image.size == (64, 64)
     record = json.loads(pictures[0].with_suffix(".json").read_text())
     assert (record["base"]["name"], record["seed"]) == ("scenes", 3)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mmdet") is None, reason="needs visionrel[detection]")
+def test_the_installed_plugin_trains_on_its_own_pictures_and_detects(scripts, tmp_path):
+    short = ["--iterations", "2", "--cfg_options", "train_dataloader.batch_size=1", "--work_dir"]
+    config = "faster-rcnn_r18_fpn_1xb4-600_trees"
+    run(scripts / "visionrel", "train", "detector", config, *short, "trees", cwd=tmp_path)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(scripts.parent)}))
+    folder = packages / "visionrel" / "detectors" / "datasets" / "trees"
+    # The run's own copy of its configuration tells which plugin was imported.
+    assert str(packages) in (tmp_path / "trees" / f"{config}.py").read_text()
+    picture, weights = folder / "val" / "yell_right.jpg", "trees/iter_2.pth"
+    run(scripts / "visionrel", "detect", picture, "--weights", weights, cwd=tmp_path)
+    found = json.loads((tmp_path / "outputs" / "detect" / "detections.json").read_text())
+    assert [image["file_name"] for image in found["images"]] == [str(picture)]

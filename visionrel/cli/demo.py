@@ -23,7 +23,7 @@ class DemoSettings:
     """Ask Gradio for a public link."""
     base: tuple[str, ...] = ()
     """Base models as METHOD=BASE, a BASE being an embedded name, a folder or a Hub id; a method's
-    own if not given."""
+    own if not given. For the METHOD detection, a checkpoint or safetensors to offer as well."""
 
 
 def run_demo(settings: DemoSettings) -> Result:
@@ -42,7 +42,8 @@ def run_demo(settings: DemoSettings) -> Result:
 
 
 def _parse_bases(words: tuple[str, ...]) -> dict[str, str]:
-    known = [method.name for method in methods()]
+    # Detectors are MMDetection's and no method of the registry.
+    known = [*(method.name for method in methods()), "detection"]
     bases = dict(word.partition("=")[::2] for word in words)
     if wrong := [word for word in words if not ("=" in word and word.partition("=")[0] in known)]:
         raise InputError(

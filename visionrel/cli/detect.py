@@ -190,7 +190,8 @@ EVALUATE_DETECTOR = Command(
     words_first=True,
 )
 EVALUATE_AERIAL = Command(
-    "Train and compare detectors with BatchFormer, LANGO and controls in the aerial world.",
+    "Train and compare detectors with BatchFormer, LANGO (reconstructed from its abstract) and "
+    "controls in the aerial world.",
     lambda: EvaluateAerialSettings,
     evaluate_aerial,
 )

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 
-SUMMARY = "Train small detectors on the aerial world: plain, with LANGO, with BatchFormer."
+SUMMARY = (
+    "Train small detectors on the aerial world: plain, with LANGO (reconstructed from its "
+    "abstract), with BatchFormer."
+)
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,7 @@
-"""Recipe of `text-banks`: class names and scene conditions as vectors, for the LANGO detectors."""
+"""Recipe of `text-banks`: class names and scene conditions as vectors.
+
+They are for the LANGO detectors, which are reconstructed from the paper's abstract.
+"""
 
 from __future__ import annotations
 

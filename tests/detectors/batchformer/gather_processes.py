@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from visionrel.errors import InputError
@@ -23,6 +24,20 @@ def leave_out_mmdetection() -> None:
     for name, place in (("detectors", folder), ("detectors.batchformer", folder / "batchformer")):
         package = sys.modules[f"visionrel.{name}"] = ModuleType(f"visionrel.{name}")
         package.__path__ = [str(place)]
+
+
+def compare_without_a_mask(
+    layer: nn.Module, whole: nn.Module, rows: Tensor, padding: Tensor
+) -> None:
+    """All images of one process, then of both, fill their canvas: MMDetection gives no mask."""
+    rank = torch.distributed.get_rank()
+    own, hidden = rows.split(SIZES)[rank], padding.split(SIZES)[rank]
+    one_sided = padding.clone()
+    one_sided[: SIZES[0]] = False
+    expected = whole(rows, one_sided).split(SIZES)[rank]
+    torch.testing.assert_close(layer(own, None if rank == 0 else hidden), expected)
+    torch.testing.assert_close(layer(own), whole(rows).split(SIZES)[rank])
+    print("maskless", flush=True)
 
 
 def main() -> None:
@@ -53,6 +68,7 @@ def main() -> None:
     for ours, theirs in zip(layer.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
     print("equal", flush=True)
+    compare_without_a_mask(layer, whole, rows.detach(), padding)
     try:
         layer(torch.randn(2, 4 + rank, 8, dtype=torch.float64))
     except InputError as error:

@@ -5,7 +5,15 @@ import copy
 import pytest
 import torch
 
-from tests.detectors.toys import TRANSFORMERS, Step, build, total, toy_batch, toy_config
+from tests.detectors.toys import (
+    TRANSFORMERS,
+    Step,
+    alone_and_among_others,
+    build,
+    total,
+    toy_batch,
+    toy_config,
+)
 
 
 NAMES = {
@@ -74,7 +82,7 @@ def test_training_doubles_everything_behind_the_first_insertion(name, changes, s
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
 
 
-@pytest.mark.parametrize("name", ["deformable-detr", "dino"])
+@pytest.mark.parametrize("name", TRANSFORMERS)
 def test_distributed_training_finds_no_unused_parameter(process_group, name):
     model = pair(name)[0].train()
     step = torch.nn.parallel.DistributedDataParallel(Step(model))
@@ -97,6 +105,13 @@ def test_prediction_is_that_of_the_base_detector(name, changes, count):
             assert torch.equal(mine.pred_instances.bboxes, theirs.pred_instances.bboxes)
             assert torch.equal(mine.pred_instances.scores, theirs.pred_instances.scores)
             assert torch.equal(mine.pred_instances.labels, theirs.pred_instances.labels)
+
+
+def test_a_picture_is_found_the_same_whatever_is_beside_it():
+    alone, among = alone_and_among_others(pair("deformable-detr")[0])
+    torch.testing.assert_close(alone.bboxes, among.bboxes)
+    torch.testing.assert_close(alone.scores, among.scores)
+    assert torch.equal(alone.labels, among.labels)
 
 
 @pytest.mark.parametrize("name, changes", WITHOUT_NOISE)

@@ -153,9 +153,54 @@ def test_whole_detectors_train_and_predict_like_the_base(name):
         assert torch.equal(mine.pred_instances.bboxes, theirs.pred_instances.bboxes)
 
 
-@pytest.mark.parametrize("name", ["faster-rcnn", "cascade-rcnn"])
-def test_distributed_training_finds_no_unused_parameter(process_group, name):
-    model = build(with_batchformer(name)).train()
+def test_masks_and_all_targets_are_those_of_the_base():
+    ours, base = build(with_batchformer("mask-rcnn")), build(toy_config("mask-rcnn"))
+    weights = ours.state_dict()
+    base.load_state_dict({key: value for key, value in weights.items() if "bf_layer" not in key})
+    inputs, samples = toy_batch(ours, [(64, 64), (64, 48)], with_mask=True)
+    losses, boxes, masks = [], [], []
+    for model in (ours, base):
+        boxes.append(spy(model.roi_head.bbox_head, "loss_and_target"))
+        masks.append(spy(model.roi_head.mask_head, "get_targets"))
+        torch.manual_seed(1)  # of the region sampler
+        losses.append(model.train()(inputs, copy.deepcopy(samples), mode="loss"))
+    (mine,), (theirs,) = boxes
+    pairs = zip(mine["bbox_targets"], theirs["bbox_targets"], strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
+    assert masks[0][0].any() and torch.equal(masks[0][0], masks[1][0])
+    assert losses[0].keys() == losses[1].keys() >= {"loss_mask"}
+    for key, value in losses[1].items():
+        if key != "loss_cls":
+            torch.testing.assert_close(losses[0][key], value, rtol=0, atol=0)
+
+
+def spy(part, name: str) -> list:
+    """Records the results of a method."""
+    results, method = [], getattr(part, name)
+
+    def wrapper(*args, **kwargs):
+        results.append(method(*args, **kwargs))
+        return results[-1]
+
+    setattr(part, name, wrapper)
+    return results
+
+
+BANK = {"type": "random", "classes": [f"class {i}" for i in range(CLASSES)], "dim": 12}
+RELATION = {
+    "type": "RelationBatchFormerShared2FCBBoxHead",
+    "relation": {"text_bank": BANK},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"), [("faster-rcnn", {}), ("cascade-rcnn", {}), ("faster-rcnn", RELATION)]
+)
+def test_distributed_training_finds_no_unused_parameter(process_group, name, changes):
+    config = with_batchformer(name)
+    if changes:
+        config.roi_head.bbox_head.update(changes)
+    model = build(config).train()
     step = torch.nn.parallel.DistributedDataParallel(Step(model))
     for boxes in ([3, 3], [0, 0], [3, 3]):
         step(*toy_batch(model, [(64, 64)] * 2, boxes)).backward()

@@ -150,6 +150,25 @@ def test_a_mask_fits_every_shape():
     torch.testing.assert_close(bf(maps[:, :, 1, 1], padding[:, 1, 1]), flat[:, 3])
 
 
+@pytest.mark.parametrize(
+    ("samples", "mask", "allowed"),
+    [
+        ((3, C), torch.zeros(3, 1, dtype=torch.bool), "(3,)"),
+        ((3, 4, C), torch.zeros(4, 3, dtype=torch.bool), "(3, 4)"),  # would fit as 12 values
+        ((3, 4, C), torch.zeros(3, 2, 2, dtype=torch.bool), "(3, 4)"),
+        ((3, C, 2, 4), torch.zeros(3, 4, 2, dtype=torch.bool), "(3, 2, 4)"),
+        ((3, C, 2, 4), torch.zeros(3, 8, dtype=torch.bool), "(3, 2, 4)"),
+        ((3, 4, C), torch.zeros(3, 4), "(3, 4)"),  # `~` of a float fails, of an integer lies
+        ((3, 4, C), torch.zeros(3, 4, dtype=torch.uint8), "(3, 4)"),
+    ],
+)
+def test_masks_of_another_shape_or_type_are_refused(samples, mask, allowed):
+    got = f"got {mask.dtype} of shape {tuple(mask.shape)}"
+    words = f"`key_padding_mask` must be boolean of shape {allowed}, .*{got}"
+    with pytest.raises(ValueError, match=words.replace("(", r"\(").replace(")", r"\)")):
+        layer()(random(*samples), mask)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_mixed_precision_is_computed_in_float32_and_returned_as_it_came(dtype, device):
     bf = BatchFormerLayer(C, dropout=0.0).to(device)

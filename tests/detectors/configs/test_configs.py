@@ -1,12 +1,14 @@
-"""Every shipped configuration builds: its detector, its data sets and their pipelines."""
+"""Every shipped configuration builds: its detector, its data and their order, its optimizer."""
 
 import re
 from collections.abc import Mapping
 
 import pytest
-from mmdet.registry import DATASETS, MODELS
+from mmdet.registry import MODELS
 from mmengine.config import utils
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 
 from visionrel.artifacts import save_json
 from visionrel.data.aerial import AXES, CLASS_SETS, save_conditions
@@ -15,7 +17,6 @@ from visionrel.detectors.evaluation import kept_boxes
 
 
 CLASSES = {**CLASS_SETS, "trees": ("tree",)}
-COUNTS = {name: len(CLASSES[name]) for name in ("aerial", "visdrone", "uavdt", "dota")}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,9 +54,25 @@ def roots(tmp_path_factory):
     return folders
 
 
-def _quick(dataset):
+def _quick(loader):
     """Serializing collects garbage each time, which takes a second."""
-    return dataset if "dataset" in dataset else {**dataset, "serialize_data": False}
+    if "dataset" not in loader.dataset:
+        loader.dataset.serialize_data = False
+    return loader
+
+
+def check_optimizer(model, settings):
+    """Multipliers of `custom_keys` name parts of the model, and reach them."""
+    optimizer = build_optim_wrapper(model, settings).optimizer
+    groups = {id(part): group for group in optimizer.param_groups for part in group["params"]}
+    trained = {name: part for name, part in model.named_parameters() if part.requires_grad}
+    assert {id(part) for part in trained.values()} <= groups.keys()
+    for key, changes in settings.get("paramwise_cfg", {}).get("custom_keys", {}).items():
+        found = [groups[id(part)] for name, part in trained.items() if key in name]
+        assert found, f"{key} names no part of the model"
+        for name, multiplier in (("lr", "lr_mult"), ("weight_decay", "decay_mult")):
+            value = settings.optimizer.get(name, 0) * changes.get(multiplier, 1)
+            assert any(abs(group[name] - value) < 1e-12 for group in found)
 
 
 def _blocks(node):
@@ -72,8 +89,10 @@ def test_builds(name, roots):
     config = load_config(name, data_root=roots[data_of(name)])
     with DefaultScope.overwrite_default_scope("mmdet"):
         model = MODELS.build(config.model)
-        loaders = config.train_dataloader, config.val_dataloader, config.test_dataloader
-        built = [DATASETS.build(_quick(loader.dataset)) for loader in loaders]
+        kinds = config.train_dataloader, config.val_dataloader, config.test_dataloader
+        loaders = [Runner.build_dataloader(_quick(loader), seed=0) for loader in kinds]
+        check_optimizer(model, config.optim_wrapper)
+    built = [loader.dataset for loader in loaders]
     assert not [key for key in config if key.startswith("_")], "a helper of the configuration"
     heads = [part for part in model.modules() if hasattr(part, "num_classes")]
     expected = {len(CLASSES[data_of(name)])}
@@ -86,7 +105,11 @@ def test_builds(name, roots):
     if data_of(name) in ("visdrone", "uavdt", "dota"):
         assert kept_boxes(config) == 500
     processes, batch = map(int, re.search(r"_(\d+)xb(\d+)-", name).groups())
-    assert config.train_dataloader.batch_size == batch
+    assert loaders[0].batch_sampler.batch_size == batch
+    # Where it counts iterations, the one picture comes again and again.
+    endless = "max_iters" in config.train_cfg
+    assert len(next(iter(loaders[0].batch_sampler))) == (batch if endless else 1)
+    assert all(list(loader.batch_sampler) == [[0]] for loader in loaders[1:])
     if "auto_scale_lr" in config:
         assert config.auto_scale_lr.base_batch_size == processes * batch
     assert config.val_evaluator.ann_file == str(
@@ -94,15 +117,35 @@ def test_builds(name, roots):
     )
 
 
-def test_the_families_are_complete():
-    names = set(shipped_configs())
-    for data, run in (
-        ("aerial", "1xb4-2k"),
-        *((each, "8xb1-12e") for each in COUNTS if each != "aerial"),
-    ):
-        depth = "r18" if data == "aerial" else "r50"
+# By depth of the backbone and data: the name of a run over an FPN, of Deformable DETR's, of DINO's.
+RUNS = {"aerial": ("r18", *["1xb4-2k"] * 3)} | {
+    data: ("r50", "8xb1-12e", "8xb3-50e", "8xb2-12e") for data in ("visdrone", "uavdt", "dota")
+}
+CASCADES = ["", "bf-", "lango-"]
+CONTROLS = [
+    f"{part}_faster-rcnn"
+    for part in (
+        *("lango-no-text", "lango-random-bank", "lango-shuffled-bank"),
+        "relation-shuffled-bank",
+    )
+]
+
+
+def families():
+    """Names of all the configurations that `docs/detection.md` speaks of."""
+    for data, (depth, fpn, deformable, dino) in RUNS.items():
         for part in ("", "vsr-", "relation-", "lango-"):
             for base in ("gfl", "faster-rcnn"):
-                assert f"{part}{base}_{depth}_fpn_{run}_{data}" in names
+                yield f"{part}{base}_{depth}_fpn_{fpn}_{data}"
         for part in ("bf-", "bf-lango-"):
-            assert f"{part}faster-rcnn_{depth}_fpn_{run}_{data}" in names
+            yield f"{part}faster-rcnn_{depth}_fpn_{fpn}_{data}"
+        for part in ("", "bf-"):
+            yield f"{part}deformable-detr_{depth}_{deformable}_{data}"
+            yield f"{part}dino-4scale_{depth}_{dino}_{data}"
+    yield from (f"{part}cascade-rcnn_r50_fpn_8xb1-12e_visdrone" for part in CASCADES)
+    yield from (f"{part}_r18_fpn_1xb4-2k_aerial" for part in CONTROLS)
+    yield "faster-rcnn_r18_fpn_1xb4-600_trees"
+
+
+def test_the_families_are_complete():
+    assert set(families()) == set(shipped_configs())

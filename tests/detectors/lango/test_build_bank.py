@@ -121,12 +121,6 @@ def test_incomplete_encoders(tmp_path, write, name):
         load_towers(str(folder))
 
 
-def test_open_clip_is_an_extra(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match="pip install open_clip_torch"):
-        load_towers("open_clip:ViT-B-32:weights.pt")
-
-
 def test_a_mistake_on_the_command_line(monkeypatch, capsys):
     monkeypatch.setattr(
         sys, "argv", ["build_bank", "--classes", "coco", "--output", "a.safetensors"]

@@ -5,7 +5,15 @@ import copy
 import pytest
 import torch
 
-from tests.detectors.toys import CLASSES, Step, build, total, toy_batch, toy_config
+from tests.detectors.toys import (
+    CLASSES,
+    Step,
+    alone_and_among_others,
+    build,
+    total,
+    toy_batch,
+    toy_config,
+)
 from visionrel.detectors.lango.text_bank import random_text_bank, save_text_bank
 
 
@@ -148,6 +156,19 @@ def test_relation_is_unused_at_inference(name):
     assert all(not part.seen for part in memories(taught))
 
 
+@pytest.mark.parametrize("name", ["faster-rcnn", "gfl"])
+def test_a_picture_is_found_the_same_whatever_is_beside_it(name):
+    """Behaviour 15; with open gates, for closed ones hide what the reasoner does."""
+    config = lango_config(name, VSR, {"text_bank": BANK})
+    config.test_cfg.get("rcnn", config.test_cfg).score_thr = 0
+    model = build(config)
+    torch.nn.init.ones_(model.vsr.injection.gates)
+    alone, among = alone_and_among_others(model)
+    torch.testing.assert_close(alone.bboxes, among.bboxes)
+    torch.testing.assert_close(alone.scores, among.scores)
+    assert torch.equal(alone.labels, among.labels)
+
+
 def memories(model):
     return [part._memory for part in model.modules() if hasattr(part, "_memory")]
 
@@ -187,7 +208,7 @@ def test_losses_in_evaluation_mode():
     assert "loss_rel" not in losses and "loss_scene" in losses
 
 
-@pytest.mark.parametrize("name", ["cascade-rcnn", "gfl"])
+@every_detector
 def test_distributed_training_finds_no_unused_parameter(process_group, name):
     model = build(lango_config(name, VSR, {"text_bank": BANK}))
     step = torch.nn.parallel.DistributedDataParallel(Step(model))

@@ -9,7 +9,7 @@ from tests.detectors.toys import DETECTORS, build, total, toy_batch, toy_config
 @pytest.mark.parametrize("name", DETECTORS)
 def test_it_builds_trains_a_step_and_predicts(name):
     model = build(toy_config(name))
-    inputs, samples = toy_batch(model, [(64, 64), (64, 48)])
+    inputs, samples = toy_batch(model, [(64, 64), (64, 48)], with_mask=name == "mask-rcnn")
     losses = model.train()(inputs, samples, mode="loss")
     total(losses).backward()
     assert torch.isfinite(total(losses))
