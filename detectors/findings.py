@@ -141,8 +141,8 @@ def _summary(findings: Findings) -> str:
         "straight down; *held out* is the mean over the splits with night, fog and steep views. "
         f"{_held_out_note(findings)}Seeds trained: {runs}. Scores are COCO's AP at up to 100 "
         "boxes, in [0, 1]. Brackets are 95 % Student intervals over seeds; differences are paired "
-        "by seed; one seed has no interval and decides nothing. LANGO is reconstructed from its "
-        "abstract. Made by `visionrel evaluate aerial`."
+        "by seed; one seed has no interval, fewer than three decide nothing. LANGO is "
+        "reconstructed from its abstract. Made by `visionrel evaluate aerial`."
     )
 
 
@@ -181,7 +181,9 @@ def _claims(findings: Findings) -> Iterator[Claim]:
         if not values:
             yield Claim(f"{statement}.", "not trained yet", "not measured here")
         elif (interval := seed_interval(values)) is not None:
-            yield Claim.of_difference(f"{statement}.", interval, f"{len(values)} seeds")
+            seeds = len(values)
+            sample = f"{seeds} seeds"
+            yield Claim.of_difference(f"{statement}.", interval, sample, seeds=seeds)
         else:
             yield Claim(f"{statement}.", f"difference {values[0]:.3f}, one seed", "undecided")
     yield from _cost_claim(findings)

@@ -53,14 +53,14 @@ class ReVersionPipeline(StableDiffusionPipeline):
         Args:
             source: A safetensors file, the authors' `.bin`, a folder with
                 learned_embeds.safetensors, or token -> embedding of shape (dim,) or (1, dim).
-            token: Another name for the token, if the source holds one.
+            token: Another name such as `<R2>` for the token, if the source holds one.
 
         Returns:
             The tokens added.
 
         Raises:
-            InputError: If the file is no embedding, a token is taken, or it was learned on a base
-                of another width; nothing is added then.
+            InputError: If the file is no embedding, a token is taken or not in angle brackets, or
+                it was learned on a base of another width; nothing is added then.
         """
         if isinstance(source, Mapping):
             embeddings = dict(source)
@@ -95,24 +95,32 @@ class ReVersionPipeline(StableDiffusionPipeline):
     ) -> StableDiffusionPipelineOutput | tuple:
         """Draws pictures.
 
+        Not taken of the stock pipeline's arguments: `timesteps`, `sigmas`, `eta`, `prompt_embeds`,
+        `negative_prompt_embeds`, `ip_adapter_image`, `ip_adapter_image_embeds`,
+        `cross_attention_kwargs`, `guidance_rescale`, `clip_skip` and
+        `callback_on_step_end_tensor_inputs`.
+
         Args:
             prompt: One prompt or several, with `{}` (if one relation is loaded) or relation
                 tokens such as `<R>` in any case.
-            height: In pixels; the base's own by default.
-            width: In pixels; the base's own by default.
-            num_inference_steps: Denoising steps; with :func:`few_step_scheduler` 20 are enough.
-            guidance_scale: Strength of the prompt; 1 or less switches guidance off.
-            negative_prompt: What pictures should not show, one for all or one per prompt.
-            num_images_per_prompt: Any number.
+            height: In pixels, the base's own if not given (default `None`).
+            width: In pixels, the base's own if not given (default `None`).
+            num_inference_steps: Denoising steps (default `50`); with :func:`few_step_scheduler`
+                20 are enough.
+            guidance_scale: Strength of the prompt (default `7.5`); 1 or less switches guidance
+                off.
+            negative_prompt: What pictures should not show, one for all or one per prompt (default
+                `None`).
+            num_images_per_prompt: Any number (default `1`).
             generator: One for all noise, or one per picture (prompt by prompt): then a picture
-                does not depend on its neighbours nor on `batch_size`.
+                does not depend on its neighbours nor on `batch_size` (default `None`).
             latents: Noise to start from, shape (pictures, channels, height / f, width / f), with
-                f the factor of the autoencoder.
-            batch_size: Pictures computed at once; all by default.
-            output_type: "pil", "np", "pt" or "latent".
-            return_dict: Give the output object instead of a tuple.
+                f the factor of the autoencoder (default `None`).
+            batch_size: Pictures computed at once, all if not given (default `None`).
+            output_type: "pil", "np", "pt" or "latent" (default `"pil"`).
+            return_dict: Give the output object instead of a tuple (default `True`).
             callback_on_step_end: Called as in the stock pipeline, with `latents`; what it returns
-                under that name replaces them.
+                under that name replaces them (default `None`).
 
         Returns:
             Pictures, prompt by prompt, and the safety checker's verdicts (None without one).

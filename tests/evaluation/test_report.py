@@ -98,7 +98,9 @@ def test_a_claim_is_judged_by_its_interval(low, high, verdict):
     assert Claim.of_difference("x", Interval(middle, low, high), "n").verdict == verdict
 
 
-def test_one_seed_gives_no_verdict():
+def test_fewer_than_three_seeds_give_no_verdict():
     clear = Interval(0.2, 0.1, 0.3)
-    verdicts = [Claim.of_difference("x", clear, "n", seeds=seeds).verdict for seeds in (1, 2, None)]
-    assert verdicts == ["undecided", "holds", "holds"]
+    verdicts = [
+        Claim.of_difference("x", clear, "n", seeds=seeds).verdict for seeds in (1, 2, 3, None)
+    ]
+    assert verdicts == ["undecided", "undecided", "holds", "holds"]

@@ -28,6 +28,7 @@ def test_flags_that_differ_from_the_defaults(changes, flags):
     assert changed_flags(Settings(**changes)) == flags
 
 
-def test_one_seed_is_said_to_decide_nothing():
+def test_few_seeds_are_said_to_decide_nothing():
     assert resampled_over(3, "pairs") == "seeds and pairs"
-    assert resampled_over(1, "pairs") == "pairs; one seed decides nothing"
+    assert resampled_over(2, "pairs") == "seeds and pairs; fewer than 3 seeds decide nothing"
+    assert resampled_over(1, "pairs") == "pairs; fewer than 3 seeds decide nothing"

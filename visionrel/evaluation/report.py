@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from visionrel.artifacts import atomic_write, save_json
 from visionrel.evaluation.charts import Figure, to_plain
-from visionrel.evaluation.statistics import Interval
+from visionrel.evaluation.statistics import LEAST_SEEDS, Interval
 
 
 Cell = str | int | float | Interval | None
@@ -47,11 +47,11 @@ class Claim:
             statement: What the paper says.
             difference: The measured difference, in shares.
             sample: What the interval was taken over.
-            seeds: Training seeds among it, if any; a single one decides nothing, since another
-                might have turned out otherwise.
+            seeds: Training seeds among it, if any; fewer than `LEAST_SEEDS` decide nothing: others
+                might have turned out otherwise, and two may agree by chance.
         """
         verdict: Verdict = "undecided"
-        if difference.excludes_zero and seeds != 1:
+        if difference.excludes_zero and (seeds is None or seeds >= LEAST_SEEDS):
             verdict = "holds" if difference.low > 0 else "does not hold"
         return Claim(statement, f"difference {difference}, {sample}", verdict)
 

@@ -17,6 +17,10 @@ from statistics import NormalDist
 import numpy as np
 
 
+LEAST_SEEDS = 3
+"""Trainings that a verdict needs."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """A score with the bounds that hold it at a confidence level.

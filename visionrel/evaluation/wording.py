@@ -6,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
+from visionrel.evaluation.statistics import LEAST_SEEDS
+
 
 # They decide where things lie and run, not what is measured.
 _SILENT = ("output_dir", "docs_dir", "device")
@@ -33,5 +35,8 @@ def changed_flags(config: Any, silent: Collection[str] = _SILENT) -> str:
 
 
 def resampled_over(seeds: int, items: str) -> str:
-    """What intervals are taken over; a single seed tells nothing of other seeds."""
-    return f"seeds and {items}" if seeds > 1 else f"{items}; one seed decides nothing"
+    """What intervals are taken over, and whether that is enough for a verdict."""
+    over = f"seeds and {items}" if seeds > 1 else items
+    return (
+        over if seeds >= LEAST_SEEDS else f"{over}; fewer than {LEAST_SEEDS} seeds decide nothing"
+    )

@@ -1,5 +1,6 @@
 """The pipeline draws the stock pictures, from any batch split, with learned relations."""
 
+import ast
 import inspect
 import re
 import sys
@@ -223,7 +224,26 @@ def test_few_step_scheduler_keeps_the_noise_schedule():
     torch.testing.assert_close(solver.alphas_cumprod, base.alphas_cumprod)
 
 
-def test_every_argument_is_documented():
-    signature = inspect.signature(ReVersionPipeline.__call__)
-    documented = re.findall(r"^ {12}(\w+): ", ReVersionPipeline.__call__.__doc__, re.MULTILINE)
-    assert documented == [name for name in signature.parameters if name != "self"]
+def test_every_argument_is_documented_with_its_default():
+    parameters = dict(inspect.signature(ReVersionPipeline.__call__).parameters)
+    del parameters["self"]
+    arguments = ReVersionPipeline.__call__.__doc__.split("Args:\n")[1].split("Returns:")[0]
+    documented = dict(re.findall(r"^ {12}(\w+): (.*?)(?=^ {12}\w|\Z)", arguments, re.M | re.S))
+    assert list(documented) == list(parameters)
+    defaults = {
+        name: [ast.literal_eval(value) for value in re.findall(r"\(default\s+`(.+?)`\)", text)]
+        for name, text in documented.items()
+    }
+    assert defaults == {
+        name: [] if parameter.default is inspect.Parameter.empty else [parameter.default]
+        for name, parameter in parameters.items()
+    }
+
+
+def test_the_stock_arguments_that_are_not_taken_are_documented():
+    ours, stock = (
+        inspect.signature(pipeline.__call__).parameters
+        for pipeline in (ReVersionPipeline, StableDiffusionPipeline)
+    )
+    listed = ReVersionPipeline.__call__.__doc__.split("Not taken")[1].split("Args:")[0]
+    assert set(re.findall(r"`(\w+)`", listed)) == set(stock) - set(ours) - {"kwargs"}
