@@ -21,6 +21,7 @@ from visionrel.pipelines.reversion.basis import (
 logger = logging.getLogger(__name__)
 
 RELATION_TOKEN = "<R>"
+_BRACKETED = re.compile(r"<[^\s<>]+>")
 
 
 def relation_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
@@ -45,8 +46,8 @@ def add_relation_tokens(
         The tokens, for use in prompts in any case.
 
     Raises:
-        InputError: If a token is known already, has another width or several rows; nothing is
-            added then.
+        InputError: If a token is known already, is not in angle brackets, has another width or
+            several rows; nothing is added then.
     """
     width = text_encoder.get_input_embeddings().embedding_dim
     if len({token.lower() for token in embeddings}) < len(embeddings):
@@ -70,17 +71,21 @@ def add_relation_tokens(
 
 
 def check_new_token(tokenizer: PreTrainedTokenizerBase, relation_token: str) -> None:
-    """Refuses a token that is not one word or that the tokenizer knows already."""
-    if not relation_token or re.search(r"\s", relation_token) or "{}" in relation_token:
-        raise InputError(
-            f"`relation_token` must be one word without spaces, got {relation_token!r}; the usual "
-            f"one is {RELATION_TOKEN}."
-        )
+    """Refuses a token that the tokenizer knows already or that is not like `<R>`.
+
+    The tokenizer finds an added token inside words too: `ouse` would cut up `house`.
+    """
     known = {token.lower() for token in tokenizer.added_tokens_encoder}
     if relation_token.lower() in known or len(encode_word(tokenizer, relation_token)) == 1:
         raise InputError(
             f"`relation_token` {relation_token!r} is already in the tokenizer's vocabulary; choose "
             "another such as <R2>."
+        )
+    if not _BRACKETED.fullmatch(relation_token) or "{}" in relation_token:
+        raise InputError(
+            f"`relation_token` must be one word in angle brackets such as {RELATION_TOKEN}, got "
+            f"{relation_token!r}; if a learned file calls it so, give it another name with `token` "
+            f'of `load_relation` or --relations "{RELATION_TOKEN}=FILE".'
         )
 
 
@@ -125,8 +130,10 @@ def fill_prompt(prompt: str, tokens: Collection[str]) -> str:
             )
         prompt = fill_template(prompt, next(iter(tokens)))
     for token in tokens:
-        prompt = re.sub(re.escape(token), lambda _, token=token: token, prompt, flags=re.IGNORECASE)
-    unknown = [name for name in re.findall(r"<[^\s<>]+>", prompt) if name not in tokens]
+        # Tokens that other tools added may have no brackets; they are not found inside words.
+        whole = rf"(?!\B\w){re.escape(token)}(?<!\w\B)"
+        prompt = re.sub(whole, lambda _, token=token: token, prompt, flags=re.IGNORECASE)
+    unknown = [name for name in _BRACKETED.findall(prompt) if name not in tokens]
     if unknown:
         raise InputError(
             f"`prompt` {prompt!r} names {unknown[0]}, which is not loaded; loaded: {loaded}. Load "

@@ -34,6 +34,12 @@ class TestCheck:
         assert "3 pictures" in out and "warning: fewer than 4" in out and "squashed" in out
         assert "warning: transparent parts are read as white in 1.png" in out
 
+    def test_pictures_in_other_formats_are_warned_of(self, run, exemplars):
+        (exemplars / "4.gif").write_bytes(b"GIF89a")
+        code, out, err = run("data", "check", str(exemplars))
+        assert code == 0 and "4 pictures" in out
+        assert "Not read: 4.gif; save them as one of" in err
+
     def test_all_problems_are_listed_at_once(self, run, exemplars):
         (exemplars / "0.png").write_bytes(b"")
         (exemplars / "1.png").write_bytes((exemplars / "1.png").read_bytes()[:40])

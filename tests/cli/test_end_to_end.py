@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from PIL import Image
 
 from tests.pipelines.reversion.stand_ins import write_exemplars
 from tests.toys import toy_folder
+from visionrel.artifacts import load_tensors
+from visionrel.pipelines.reversion.pipeline import EMBEDDINGS_NAME
 
 
 @pytest.fixture
@@ -48,10 +51,9 @@ def test_a_finished_run_can_be_repeated_from_its_config(run, train_words):
     run(*train_words, "--max_train_steps", "2", "--seed", "3")
     words = ("train", "reversion", "--config", "run/config.json", "--output_dir", "again")
     assert run(*words)[0] == 0
-    name = "learned_embeds.safetensors"
-    from visionrel.artifacts import load_tensors
-
-    first, second = (load_tensors(Path(folder) / name)[0]["<R>"] for folder in ("run", "again"))
+    first, second = (
+        load_tensors(Path(folder, EMBEDDINGS_NAME))[0]["<R>"] for folder in ("run", "again")
+    )
     assert first.equal(second)
 
 
@@ -70,18 +72,43 @@ def test_an_absent_base_says_how_to_get_it(run):
     assert code == 2 and "Unknown base 'sceens'" in err
 
 
-def test_ctrl_c_leaves_a_checkpoint_and_130(train_words, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "visionrel.cli.main", *train_words, "--max_train_steps", "100000"],
-        cwd=tmp_path,
+def start(folder: Path, *words: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "visionrel.cli.main", *words],
+        cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
     )
-    metrics = tmp_path / "run" / "metrics.jsonl"
+
+
+def wait_for_step(folder: Path, step: int) -> None:
+    """Returns once a run has written the metrics of a step."""
+    metrics = folder / "metrics.jsonl"
     deadline = time.monotonic() + 120
-    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    while not (metrics.exists() and len(metrics.read_bytes().splitlines()) >= step):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_killed_run_resumes_to_the_same_bits(run, train_words, tmp_path):
+    words = (*train_words, "--max_train_steps", "40", "--seed", "3", "--checkpointing_steps", "2")
+    process = start(tmp_path, *words)
+    wait_for_step(tmp_path / "run", random.randint(3, 20))
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL and not Path("run", EMBEDDINGS_NAME).exists()
+    assert run(*words, "--resume_from_checkpoint", "latest")[0] == 0
+    assert run(*words, "--output_dir", "whole")[0] == 0
+    (first, told), (second, same) = (
+        load_tensors(Path(folder, EMBEDDINGS_NAME)) for folder in ("run", "whole")
+    )
+    assert first["<R>"].equal(second["<R>"]) and told == same
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_130(train_words, tmp_path):
+    process = start(tmp_path, *train_words, "--max_train_steps", "100000")
+    wait_for_step(tmp_path / "run", 1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -143,6 +143,25 @@ def test_bad_caption_file(tmp_path, text, message):
     assert message in "\n".join(problems_of(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["2.gif", "2.HEIC", "2.avif", "notes.txt"])
+def test_captions_of_files_that_are_not_read_name_the_endings_that_are(tmp_path, name):
+    captions = {"0.png": ["a {} b"], "1.png": ["a {} b"], name: ["a {} b"]}
+    write_folder(tmp_path, captions=captions)
+    (tmp_path / name).write_bytes(b"GIF89a")
+    (problem,) = problems_of(tmp_path)
+    assert f"`{name}` is no picture that is read; save it as one of .bmp, .jpeg, " in problem
+
+
+def test_pictures_that_are_not_read_are_warned_of(tmp_path, caplog):
+    write_folder(tmp_path)
+    for name in ("2.gif", "3.HEIC", ".4.gif", "notes.txt"):
+        (tmp_path / name).write_bytes(b"GIF89a")
+    assert len(read_exemplars(tmp_path)) == 2
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.message.startswith("Not read: 2.gif, 3.HEIC; save them as one of .bmp, .jpeg, ")
+
+
 def test_empty_folder_and_no_folder(tmp_path):
     assert "holds no picture" in problems_of(tmp_path)[0]
     assert "is not a folder" in problems_of(tmp_path / "nowhere")[0]

@@ -7,6 +7,7 @@ receives the relation token::
 """
 
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +25,11 @@ from torch import Tensor
 from visionrel.errors import InputError
 
 
+logger = logging.getLogger(__name__)
+
 CAPTIONS_NAME = "text.json"
 EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_UNREAD = (".avif", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jxl", ".svg", ".tga")
 SLOT = "{}"
 MOST_PIXELS = 2**30
 """Of a picture file: 32,768 on a side, 3 GB as RGB."""
@@ -70,7 +74,8 @@ def read_exemplars(folder: str | Path, check_caption: CaptionCheck | None = None
 
     Args:
         folder: Holds pictures (jpg, jpeg, png, ppm, bmp, tif, tiff, webp in any case) and
-            `text.json`. Other files and subfolders are left alone.
+            `text.json`. Other files and subfolders are left alone; pictures in other formats
+            are warned of.
         check_caption: Answers what is wrong with a template or None, for checks that need a
             tokenizer (a relation token cut off at the end of a long caption).
 
@@ -83,16 +88,17 @@ def read_exemplars(folder: str | Path, check_caption: CaptionCheck | None = None
             f"`{folder}` is not a folder; give one that holds pictures and {CAPTIONS_NAME}."
         )
     problems: list[str] = []
-    pictures = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+    files = sorted(
+        path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")
     )
+    pictures = [path for path in files if path.suffix.lower() in EXTENSIONS]
+    others = [path.name for path in files if path not in pictures]
     if not pictures:
         problems.append(
             f"{folder} holds no picture; put at least one of {', '.join(EXTENSIONS)} there."
         )
-    captions = _read_captions(folder / CAPTIONS_NAME, [path.name for path in pictures], problems)
+    names = [path.name for path in pictures]
+    captions = _read_captions(folder / CAPTIONS_NAME, names, others, problems)
     exemplars = []
     for path in pictures:
         problems.extend(_picture_problems(path))
@@ -106,6 +112,10 @@ def read_exemplars(folder: str | Path, check_caption: CaptionCheck | None = None
         exemplars.append(Exemplar(path, templates))
     if problems:
         raise InputError(problems)
+    if unread := [name for name in others if name.lower().endswith(_UNREAD)]:
+        logger.warning(
+            "Not read: %s; save them as one of %s.", ", ".join(unread), ", ".join(EXTENSIONS)
+        )
     return exemplars
 
 
@@ -245,7 +255,7 @@ class ExemplarDataset:
 
 
 def _read_captions(
-    path: Path, pictures: Sequence[str], problems: list[str]
+    path: Path, pictures: Sequence[str], others: Sequence[str], problems: list[str]
 ) -> dict[str, tuple[str, ...]]:
     """Reads the caption file; what is wrong goes to `problems`, what is right is returned."""
     try:
@@ -264,7 +274,7 @@ def _read_captions(
         return {}
     captions: dict[str, tuple[str, ...]] = {}
     for name, templates in pairs:
-        found = list(_entry_problems(name, templates, name in captions, pictures))
+        found = list(_entry_problems(name, templates, name in captions, pictures, others))
         problems.extend(f"{path.name}: {problem}" for problem in found)
         captions[name] = () if found else tuple(templates)
     for name in pictures:
@@ -281,7 +291,11 @@ class _Pairs(list):
 
 
 def _entry_problems(
-    name: str, templates: object, repeated: bool, pictures: Sequence[str]
+    name: str,
+    templates: object,
+    repeated: bool,
+    pictures: Sequence[str],
+    others: Sequence[str],
 ) -> Iterator[str]:
     if repeated:
         yield f"`{name}` stands there twice; join the two lists."
@@ -290,6 +304,8 @@ def _entry_problems(
             f"`{name}` is not a plain file name; use names without folders, drives or device "
             "names, of pictures in the same folder."
         )
+    elif name in others:
+        yield f"`{name}` is no picture that is read; save it as one of {', '.join(EXTENSIONS)}."
     elif name not in pictures:
         nearest = get_close_matches(name, pictures, n=1)
         hint = (

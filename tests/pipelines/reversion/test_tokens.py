@@ -97,6 +97,17 @@ def test_positives_are_everything_but_special_tokens(clip_vocabulary):
     assert found == ["above</w>", "near</w>", *ASTRIDE, "near</w>"]
 
 
+def test_the_basis_of_a_small_vocabulary_is_told(caplog):
+    caplog.set_level("INFO", "visionrel")
+    SteeringVocabulary(make_clip_tokenizer(), "<R>")
+    assert not caplog.messages
+    vocabulary = SteeringVocabulary(make_toy_tokenizer(), "<R>")
+    (message,) = caplog.messages
+    count, words = len(vocabulary.basis), " ".join(vocabulary.basis)
+    assert message == f"The base's tokenizer knows {count} of the 56 basis prepositions: {words}"
+    assert count < 56 and words.startswith("above across against")
+
+
 def test_padding_other_than_the_end_token_is_neither():
     tokenizer = make_clip_tokenizer()
     tokenizer.pad_token = "!"  # Stable Diffusion 2
@@ -145,10 +156,16 @@ def test_existing_token_is_an_error(toy, token):
         add_relation_tokens(toy.tokenizer, toy.text_encoder, {token: torch.ones(32)})
 
 
-@pytest.mark.parametrize("token", ["", "two words", "{}"])
+@pytest.mark.parametrize(
+    "token",
+    ["", "two words", "{}", "ouse", "<R", "R>", "x<R>", "<>", "<two words>", "<{}>", "<A><B>"],
+)
 def test_token_must_be_a_word(toy, token):
-    with pytest.raises(InputError, match="`relation_token` must be one word"):
+    with pytest.raises(InputError, match="`relation_token` must be one word in angle brackets"):
         check_new_token(toy.tokenizer, token)
+    with pytest.raises(InputError, match="give it another name with `token`"):
+        add_relation_tokens(toy.tokenizer, toy.text_encoder, {token: torch.ones(32)})
+    assert relation_tokens(toy.tokenizer) == ()
 
 
 def test_nothing_is_added_when_one_of_several_is_bad(toy):
@@ -180,6 +197,14 @@ def test_prompt_in_either_case_and_without_spaces(toy):
 
 def test_several_tokens_in_one_prompt():
     assert fill_prompt("cat <on> box <HUG> dog", ["<On>", "<hug>"]) == "cat <On> box <hug> dog"
+
+
+def test_tokens_of_other_tools_are_matched_as_whole_words():
+    known = ["ouse", "*"]
+    assert (
+        fill_prompt("a cat OUSE a house, a * b, ouses", known) == "a cat ouse a house, a * b, ouses"
+    )
+    assert fill_prompt("House mOUSE, Ouse.", known) == "House mOUSE, ouse."
 
 
 @pytest.mark.parametrize(
