@@ -223,6 +223,14 @@ def test_a_deeper_unet_predicts_the_same_and_learns_on(layers):
     added = deeper.down_blocks[layers.index(max(layers))].resnets[-1]
     assert added.conv2.weight.grad.abs().max() > 0
     assert deepen(deeper, layers) is deeper
+    with pytest.raises(ValueError, match="layers can be added only"):
+        deepen(deeper, (1, 1))
+
+
+def test_levels_with_attention_are_not_deepened():
+    unet = UNet2DConditionModel.from_pretrained(weights_folder() / "scenes" / "unet")
+    with pytest.raises(ValueError, match="only to levels without attention"):
+        deepen(unet, (2, 2, 1))
 
 
 def test_a_compound_phrase_is_one_token_that_sums_its_words():

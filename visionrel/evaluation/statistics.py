@@ -67,12 +67,8 @@ def bootstrap_interval(
         '1.000 [1.000, 1.000]'
     """
     cells = _check_outcomes("outcomes", outcomes)
-    if not 0 < level < 1:
-        raise ValueError(f"`level` must lie between 0 and 1, got {level}.")
     means = _resampled_means(cells, resamples, np.random.default_rng(seed))
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(cells.mean()), float(low), float(high), level)
+    return _percentile_interval(cells.mean(), means, level)
 
 
 def bootstrap_difference(
@@ -137,9 +133,16 @@ def bootstrap_mean_where(
         _resampled_means(cells, resamples, np.random.default_rng(seed))
         for cells in (scores, counted)
     )
+    means = above[below > 0] / below[below > 0]
+    return _percentile_interval(scores.sum() / counted.sum(), means, level)
+
+
+def _percentile_interval(estimate: float, resampled: np.ndarray, level: float) -> Interval:
+    if not 0 < level < 1:
+        raise ValueError(f"`level` must lie between 0 and 1, got {level}.")
     tail = (1 - level) / 2
-    low, high = np.quantile(above[below > 0] / below[below > 0], [tail, 1 - tail])
-    return Interval(float(scores.sum() / counted.sum()), float(low), float(high), level)
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return Interval(float(estimate), float(low), float(high), level)
 
 
 def share(values: Sequence[int]) -> Interval:

@@ -17,14 +17,23 @@ def deepen(unet: UNet2DConditionModel, layers: tuple[int, ...]) -> UNet2DConditi
     Args:
         unet: The trained one; returned as it is if it has these layers already.
         layers: Residual layers of each level of the encoder, at the finest resolution first, none
-            fewer than before. Levels with attention cannot be deepened.
+            fewer than before.
+
+    Raises:
+        ValueError: If a level loses layers, or one with attention gains any.
     """
     old = unet.config.layers_per_block
     old = (old,) * len(layers) if isinstance(old, int) else tuple(old)
     if old == layers:
         return unet
-    grown = UNet2DConditionModel.from_config({**unet.config, "layers_per_block": list(layers)})
     added = [new - before for new, before in zip(layers, old, strict=True)]
+    blocks = unet.config.down_block_types
+    if any(gain < 0 or (gain and "Attn" in kind) for gain, kind in zip(added, blocks, strict=True)):
+        raise ValueError(
+            f"`layers` is {layers}, but the U-Net has {old} in {', '.join(blocks)}; layers can be "
+            "added only, and only to levels without attention."
+        )
+    grown = UNet2DConditionModel.from_config({**unet.config, "layers_per_block": list(layers)})
     kept = {_rename(name, added[::-1]): value for name, value in unet.state_dict().items()}
     grown.load_state_dict(kept, strict=False)
     for name, module in grown.named_modules():
