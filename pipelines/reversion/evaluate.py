@@ -28,6 +28,7 @@ from visionrel.pipelines.reversion.comparison import (
 from visionrel.pipelines.reversion.config import EvaluateConfig, TrainConfig
 from visionrel.pipelines.reversion.findings import Findings, make_report
 from visionrel.pipelines.reversion.studio import Pair, Studio
+from visionrel.weights_manifest import digest_of, load_manifest
 from visionrel.worlds.scenes import (
     HELD_OUT,
     OBJECTS,
@@ -117,7 +118,8 @@ class _Evaluation:
         """What decides a cell; more relations, seeds and variants may join an earlier run."""
         free = ("output_dir", "relations", "variants", "seeds", "docs_dir", "device")
         fixed = {key: value for key, value in asdict(self.config).items() if key not in free}
-        return {**fixed, "base": self.studio.base.describe()}
+        judge = digest_of(load_manifest()["scenes-judge"].files)
+        return {**fixed, "base": self.studio.base.describe(), "judge": judge}
 
     def _comparison(self) -> Iterator[tuple[tuple[str, int, str], str, Any]]:
         for relation in self.relations.values():

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,3 +138,11 @@ def test_numbers_below_one_are_refused(tmp_path, name):
 def test_equal_numbers_of_steps_are_refused(tmp_path):
     with pytest.raises(InputError, match="`reference_inference_steps` is 1 as"):
         evaluate(make_config(tmp_path, reference_inference_steps=1))
+
+
+def test_scores_of_another_judge_are_not_mixed_in(tmp_path, monkeypatch):
+    module._Evaluation(make_config(tmp_path))
+    judge = replace(module.load_manifest()["scenes-judge"], files={})
+    monkeypatch.setattr(module, "load_manifest", lambda: {"scenes-judge": judge})
+    with pytest.raises(InputError, match="judge"):
+        module._Evaluation(make_config(tmp_path))
