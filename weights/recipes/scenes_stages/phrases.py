@@ -41,11 +41,12 @@ ONE_TOKEN_SHARE = 0.8
 """Share of those that say it in one token."""
 CLOSE_SHARE = 0.4
 """Share of scenes in which sprites touch, cover or lean to one another: the hardest relations of
-single words."""
+single words. Those in which one covers the other are the hardest of all and come twice."""
 _CLOSE = [
     relation
     for relation in RELATIONS.values()
     if relation.reach != Relation.reach or relation.subject_turn != "any"
+    for _ in range(1 if relation.front is None else 2)
 ]
 
 
