@@ -1,4 +1,4 @@
-"""The one door to text and picture encoders; only banks and pseudo labels need them.
+"""The one door to text and picture encoders such as CLIP.
 
 Nothing is downloaded: weights lie in a folder, a file or the Hugging Face cache.
 """

@@ -11,8 +11,8 @@ from visionrel.data.aerial.conditions import AXES
 from visionrel.detectors.lango.command import run_command
 from visionrel.detectors.lango.prompts import CLASS_WORDS, class_sentences, scene_sentences
 from visionrel.detectors.lango.text_bank import Axis, TextBank, save_text_bank
-from visionrel.detectors.lango.towers import Towers, load_towers, mean_direction
 from visionrel.errors import InputError
+from visionrel.towers import Towers, load_towers, mean_direction
 
 
 @dataclass(kw_only=True)

@@ -16,8 +16,8 @@ from visionrel.data.aerial.conditions import AXES, SceneConditions, save_conditi
 from visionrel.data.exemplars import EXTENSIONS, open_picture
 from visionrel.detectors.lango.command import run_command
 from visionrel.detectors.lango.prompts import scene_sentences
-from visionrel.detectors.lango.towers import Towers, load_towers, mean_direction
 from visionrel.errors import InputError
+from visionrel.towers import Towers, load_towers, mean_direction
 
 
 LOGIT_SCALE = 100.0

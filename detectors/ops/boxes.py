@@ -21,6 +21,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     widened = boxes + boxes.new_tensor([0, 0, offset, offset])
     if widened.dtype != torch.float64:
         widened = widened.float()
+        # As mmcv's: torchvision compares in double, where 30 / 100 in single exceeds 0.3.
+        iou_threshold = torch.tensor(iou_threshold, dtype=torch.float32).item()
     return torchvision_nms(widened, scores.to(widened.dtype), iou_threshold)
 
 
@@ -52,14 +54,26 @@ def softnms(
     remaining = torch.arange(len(boxes), device=boxes.device)
     scores, kept = scores.clone(), []
     while len(remaining):
-        best = remaining[scores[remaining].argmax()]
+        place = int(scores[remaining].argmax())
+        best = remaining[place].clone()
         dets[len(kept)] = torch.cat([boxes[best], scores[best, None]])
         kept.append(best)
-        remaining = remaining[remaining != best]
+        # Which of two equal scores comes first depends on this order, and it is mmcv's.
+        remaining[place] = remaining[0]
+        remaining = remaining[1:]
         overlap = _overlap(boxes[best], boxes[remaining], offset)
         scores[remaining] *= _decay(overlap, iou_threshold, sigma, method)
-        remaining = remaining[~(scores[remaining] < min_score)]
+        remaining = _without(remaining, scores[remaining] < min_score)
     return torch.stack(kept) if kept else remaining
+
+
+def _without(order: Tensor, dropped: Tensor) -> Tensor:
+    """Fills each gap, the first one first, with the last entry that stays."""
+    count = len(order) - int(dropped.sum())
+    gaps = dropped[:count].nonzero().squeeze(1)
+    last = (~dropped[count:]).nonzero().squeeze(1).flip(0) + count
+    order[gaps] = order[last]
+    return order[:count]
 
 
 def _decay(overlap: Tensor, iou_threshold: float, sigma: float, method: int) -> Tensor:

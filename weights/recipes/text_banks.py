@@ -35,7 +35,7 @@ def build(config: BuildConfig) -> dict[str, Any]:
     from visionrel.detectors.lango.build_bank import build_bank
     from visionrel.detectors.lango.prompts import CLASS_WORDS
     from visionrel.detectors.lango.text_bank import save_text_bank
-    from visionrel.detectors.lango.towers import load_towers
+    from visionrel.towers import load_towers
 
     towers = replace(load_towers(str(config.encoder)), name=config.name)
     files = {}

@@ -3,3 +3,4 @@
 _base_ = "../deformable_detr/deformable-detr_r50_8xb3-50e_dota.py"
 
 model = dict(type="BFDeformableDETR", encoder=dict(bf=dict(insert_idx=[0])))
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(bf_layers=dict(lr_mult=1.0))))

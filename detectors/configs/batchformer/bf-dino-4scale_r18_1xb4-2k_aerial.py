@@ -3,3 +3,4 @@
 _base_ = "../dino/dino-4scale_r18_1xb4-2k_aerial.py"
 
 model = dict(type="BFDINO", encoder=dict(bf=dict(insert_idx=[0])))
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(bf_layers=dict(lr_mult=1.0))))

@@ -1,4 +1,4 @@
-"""Faster R-CNN for DOTA with BatchFormer and LANGO."""
+"""Faster R-CNN for DOTA with BatchFormer and LANGO, reconstructed from the abstract."""
 
 _base_ = [
     "../_base_/models/faster-rcnn_r50_fpn.py",

@@ -1,4 +1,4 @@
-"""Control of LANGO: nobody tells the reasoner the conditions of a scene."""
+"""Control of LANGO (reconstructed from the abstract): the reasoner is told no conditions."""
 
 _base_ = "./lango-faster-rcnn_r18_fpn_1xb4-2k_aerial.py"
 

@@ -1,4 +1,4 @@
-"""Control of LANGO: random vectors instead of language."""
+"""Control of LANGO (reconstructed from the abstract): random vectors instead of language."""
 
 _base_ = "./lango-faster-rcnn_r18_fpn_1xb4-2k_aerial.py"
 

@@ -1,4 +1,4 @@
-"""Control of LANGO: the class names carry each other's vectors."""
+"""Control of LANGO (reconstructed from the abstract): names carry each other's vectors."""
 
 _base_ = "./lango-faster-rcnn_r18_fpn_1xb4-2k_aerial.py"
 

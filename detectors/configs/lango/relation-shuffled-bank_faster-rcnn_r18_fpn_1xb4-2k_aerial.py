@@ -1,4 +1,4 @@
-"""Control of LANGO's relation loss: the class names carry each other's vectors."""
+"""Control of LANGO's relation loss (reconstructed): names carry each other's vectors."""
 
 _base_ = "./relation-faster-rcnn_r18_fpn_1xb4-2k_aerial.py"
 

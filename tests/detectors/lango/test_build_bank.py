@@ -19,8 +19,8 @@ from visionrel.detectors.lango.prompts import (
     scene_sentences,
 )
 from visionrel.detectors.lango.text_bank import load_text_bank
-from visionrel.detectors.lango.towers import Towers, load_towers
 from visionrel.errors import InputError
+from visionrel.towers import Towers, load_towers
 from visionrel.weights.recipes import text_banks
 
 

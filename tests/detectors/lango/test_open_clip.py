@@ -13,8 +13,8 @@ from visionrel.artifacts import save_tensors
 from visionrel.data.aerial.conditions import AXES, load_conditions
 from visionrel.detectors.lango import build_bank, pseudo_labels
 from visionrel.detectors.lango.text_bank import load_text_bank
-from visionrel.detectors.lango.towers import CLIP, OPEN_CLIP, default_encoder, load_towers
 from visionrel.errors import InputError
+from visionrel.towers import CLIP, OPEN_CLIP, default_encoder, load_towers
 
 
 TINY = "visionrel-tiny"

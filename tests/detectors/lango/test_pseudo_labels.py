@@ -10,8 +10,8 @@ from PIL import Image
 from tests.detectors.lango.encoders import write_clip
 from visionrel.data.aerial.conditions import load_conditions
 from visionrel.detectors.lango.pseudo_labels import PseudoLabelsConfig, guess_conditions, run
-from visionrel.detectors.lango.towers import Towers
 from visionrel.errors import InputError
+from visionrel.towers import Towers
 
 
 AXES = {"time": ("daytime", "night")}

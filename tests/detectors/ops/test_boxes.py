@@ -68,6 +68,13 @@ def test_the_offset_decides_for_boxes_that_only_touch():
     assert nms(boxes, scores, 0.2, offset=1)[1].tolist() == [0]  # IoU 2 / 6
 
 
+def test_an_overlap_of_exactly_the_threshold_is_allowed(device):
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 3]], device=device)
+    scores = torch.tensor([0.9, 0.8], device=device)
+    assert nms(boxes, scores, 0.3)[1].tolist() == [0, 1]  # 0.3 in single precision is above 0.3
+    assert nms(boxes, scores, 0.29)[1].tolist() == [0]
+
+
 def test_nms_limits_score_and_number():
     boxes, scores = random_boxes(40)
     whole = greedy(boxes, scores, 0.5, 0)
@@ -103,6 +110,17 @@ def test_soft_nms_scores_as_a_loop_does(method, offset, min_score):
     assert kept.tolist() == [index for index, _ in expected]
     torch.testing.assert_close(dets[:, 4], torch.tensor([score for _, score in expected]))
     torch.testing.assert_close(dets[:, :4], boxes[kept])
+
+
+def test_soft_nms_orders_equal_scores_as_mmcv_does():
+    """mmcv puts the first box that is left where the best was, and the last where one drops out."""
+    low = torch.arange(4.0)[:, None] * 20
+    apart = torch.cat([low, low + 10], 1).repeat(1, 2)[:, [0, 2, 1, 3]]
+    assert soft_nms(apart, torch.tensor([0.5, 0.5, 0.9, 0.5]))[1].tolist() == [2, 1, 0, 3]
+    boxes = torch.cat([apart[:1], apart])  # the second is dropped for the first
+    scores = torch.tensor([0.9, 0.8, 0.5, 0.5, 0.5])
+    kept = soft_nms(boxes, scores, 0.3, method="naive")[1]
+    assert kept.tolist() == [0, 4, 2, 3]
 
 
 def test_naive_soft_nms_is_nms():
