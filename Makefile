@@ -50,6 +50,7 @@ bench: $(VENV)/.for-use
 
 results: $(VENV)/.for-use
 	$(BIN)/visionrel evaluate reversion --docs_dir docs
+	$(BIN)/visionrel bench --docs_dir docs
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -109,6 +109,7 @@ def _build_exemplars() -> list[gr.components.Component]:
             file_count="multiple",
             file_types=["image", ".json"],
             height=140,
+            elem_id="exemplars",
         )
         captions = gr.Dataframe(
             headers=["picture", "caption"],

@@ -41,12 +41,10 @@ class Learned:
 
     Attributes:
         folder: Holds the learned file.
-        token: Its name in the shared pipeline; the visitor writes `{}` or `<R>`.
         relation: Its name in the scenes world, or None for uploaded pictures.
     """
 
     folder: TemporaryDirectory
-    token: str
     relation: str | None
 
     @property
@@ -82,7 +80,7 @@ class Desk:
 
     @cached_property
     def studio(self) -> Studio:
-        """The base with every visitor's tokens, and the judge."""
+        """The base, whose `<R>` is that of the visitor who draws, and the judge."""
         studio = Studio(self.base)
         studio.pipeline.scheduler = studio.scheduler
         return studio
@@ -123,7 +121,7 @@ class Desk:
             folder = TemporaryDirectory(prefix=_FOLDER)
             file = Path(folder.name) / EMBEDDINGS_NAME
             self.studio.learn(exemplars, file, seed or 0, steps or None, {}, watch)
-            learned = Learned(folder, self.studio.add_token(file), name)
+            learned = Learned(folder, name)
         visit.close()
         what = f"**{name.replace('_', ' ')}**" if name else "the relation of your pictures"
         text = f"Learned {what} from {count} pictures. {watch.text}"
@@ -162,9 +160,9 @@ class Desk:
                 guidance_scale=guidance or None,
                 grid=False,
             )
-            token = learned.token if learned else RELATION_TOKEN
-            shared = filled.replace(RELATION_TOKEN, token)
-            pictures = draw(self.studio.pipeline, shared, settings)
+            if learned:  # events that compute run one at a time
+                self.studio.put_token(learned.file)
+            pictures = draw(self.studio.pipeline, filled, settings)
             notes, summary = self._judge(filled, learned, pictures)
             drawn = TemporaryDirectory(prefix=_FOLDER)
             paths, record = self._save(pictures, settings, learned, Path(drawn.name))

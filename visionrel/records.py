@@ -44,6 +44,12 @@ def installed_versions() -> dict[str, str]:
     return found
 
 
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -61,6 +67,8 @@ class Record:
         adapter: sha256 of each learned file, by its name.
         versions: Package versions.
         created: UTC time in ISO form.
+        threads: Of PyTorch on the processor, where sums depend on how they are split; None in
+            records of earlier versions.
     """
 
     command: str
@@ -71,6 +79,7 @@ class Record:
     adapter: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=installed_versions)
     created: str = field(default_factory=_now)
+    threads: int | None = field(default_factory=_threads)
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values; paths become strings."""
@@ -171,7 +180,7 @@ def read_record(path: Path) -> Record:
     else:
         content = _read_png_text(path)
     try:
-        return Record(**content)
+        return Record(**{"threads": None, **content})
     except TypeError as error:
         raise InputError(f"{path} holds no visionrel record ({error}).") from error
 

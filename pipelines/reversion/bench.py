@@ -66,6 +66,7 @@ def bench_against_stock(repeats: int, base: str = BASE) -> Timing:
         seconds["stock"],
         "1.3x, same pictures to 1/255",
         f"{PICTURES} pictures, {STEPS} steps; largest difference {difference:.3f}/255",
+        "2x",
     )
 
 
@@ -91,7 +92,9 @@ def bench_optimizer(repeats: int, table: tuple[int, int] = TABLE) -> Timing:
         seconds["ours"],
         seconds["table"],
         "20x",
-        f"AdamW on one row against the {table[0]} x {table[1]} table and its restore",
+        f"AdamW on one row against the {table[0]} x {table[1]} table and its restore; "
+        f"{10 * repeats} rounds",
+        "100x",
     )
 
 
@@ -108,7 +111,7 @@ def bench_train_command(repeats: int) -> Timing:
             )
 
         seconds = _time_command(command, repeats)
-    return Timing("visionrel train reversion", seconds, None, "120 s", f"base {BASE}")
+    return Timing("visionrel train reversion", seconds, None, "120 s", f"base {BASE}", "45 s")
 
 
 def bench_generate_command(repeats: int) -> Timing:
@@ -127,9 +130,18 @@ def bench_generate_command(repeats: int) -> Timing:
             )
 
         seconds = _time_command(command, repeats)
-    return Timing(
-        "visionrel generate reversion", seconds, None, "20 s", f"{PICTURES} pictures, base {BASE}"
-    )
+    note = f"{PICTURES} pictures, base {BASE}"
+    return Timing("visionrel generate reversion", seconds, None, "20 s", note, "8 s")
+
+
+def bench_quickstart_command(repeats: int) -> Timing:
+    """Wall time of `visionrel quickstart`, process start included, installing not."""
+    with tempfile.TemporaryDirectory(prefix="visionrel-bench-") as name:
+        seconds = _time_command(
+            lambda turn: ("quickstart", "--output_dir", str(Path(name) / f"run-{turn}")), repeats
+        )
+    note = "without installing, which the goals for `make demo` in a fresh clone include"
+    return Timing("visionrel quickstart", seconds, None, "300 s", note, "180 s")
 
 
 ROWS: Mapping[str, Callable[[int], Timing]] = {
@@ -137,6 +149,7 @@ ROWS: Mapping[str, Callable[[int], Timing]] = {
     "optimizer": bench_optimizer,
     "train": bench_train_command,
     "generate": bench_generate_command,
+    "quickstart": bench_quickstart_command,
 }
 
 

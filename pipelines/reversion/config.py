@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from visionrel.errors import InputError
+from visionrel.pipelines.reversion.benchmark import BenchmarkRelation, benchmark_prompts
 from visionrel.training.config import TrainingConfig
 
 
@@ -161,8 +162,11 @@ SMALL_BASE_GUIDANCE = 3.0
 class GenerateConfig:
     """Draw pictures with learned relations."""
 
-    prompts: Annotated[tuple[str, ...], arg(aliases=("--prompt",))]
+    prompts: Annotated[tuple[str, ...], arg(aliases=("--prompt",))] = ()
     """Prompts with {} or <R> where the relation belongs, such as "cat {} stone"."""
+    benchmark: BenchmarkRelation | None = None
+    """Draw the 100 prompts of this relation of the paper's benchmark, or those given in `prompts`
+    of them."""
     relations: tuple[str, ...] = ()
     """Learned embeddings (a file, or a folder of `train`); `<on>=FILE` gives one another name."""
     output_dir: Path = Path("outputs/generate-reversion")
@@ -204,8 +208,20 @@ class GenerateConfig:
             for name, least in _GENERATE_AT_LEAST.items()
             if (value := getattr(self, name)) is not None and not value >= least
         ]
+        if self.benchmark is not None:
+            known = tuple(benchmark_prompts(self.benchmark))
+            self.prompts = self.prompts or known
+            problems += [
+                f"`prompts` has {prompt!r}, which is not in the benchmark of {self.benchmark}; "
+                "leave out one of the two."
+                for prompt in self.prompts
+                if prompt not in known
+            ]
         if not self.prompts or not all(prompt.strip() for prompt in self.prompts):
-            problems.append('`prompts` needs at least one prompt, and none empty: "cat {} stone".')
+            problems.append(
+                '`prompts` needs at least one prompt, and none empty, such as "cat {} stone"; or '
+                "name a `benchmark`."
+            )
         if problems:
             raise InputError(problems)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from visionrel.worlds.scenes import (
     HELD_OUT,
     OBJECTS,
     RELATIONS,
+    Judge,
     Relation,
     render,
     sample_scene,
@@ -48,6 +50,8 @@ logger = logging.getLogger(__name__)
 KEPT = 6
 # Streams of `config.seed` that are used here; the scenes world uses 0 to 2.
 _VOCABULARY, _JUDGE = 10, 11
+# Settings of a training that each cell chooses, or that the cells know otherwise.
+_OF_A_CELL = {"train_data_dir", "base", "revision", "seed"}
 
 
 def evaluate(config: EvaluateConfig) -> Report:
@@ -61,6 +65,37 @@ def evaluate(config: EvaluateConfig) -> Report:
     """
     _check_settings(config)
     return _Evaluation(config).run()
+
+
+def measure_judge(judge: Judge, scenes: int, seed: int) -> dict[str, list]:
+    """Asks the judge about the true relation of fresh scenes, and about one that does not hold.
+
+    Args:
+        judge: Who is measured.
+        scenes: How many; the relations take turns.
+        seed: Decides them.
+
+    Returns:
+        One entry per scene: the relation that holds and whether it was `missed`, the `others` that
+        does not hold and whether it was `accepted`.
+    """
+    rng = np.random.default_rng([seed, _JUDGE])
+    known = [*RELATIONS.values(), *HELD_OUT.values()]
+    true = [known[i % len(known)] for i in range(scenes)]
+    drawn = [sample_scene(rng, relation)[0] for relation in true]
+    read = judge.read([render(scene) for scene in drawn])
+    found: dict[str, list] = {"relations": [], "missed": [], "others": [], "accepted": []}
+    for relation, scene, objects in zip(true, drawn, read, strict=True):
+        pair = scene.objects[0], scene.objects[1]
+        names = pair[0].name, pair[1].name
+        verdict = judge_objects(objects, *names, relation)
+        false = [other for other in known if not other.holds(*pair)]
+        other = false[rng.integers(len(false))]
+        found["relations"].append(relation.name)
+        found["missed"].append(int(verdict.cannot_tell or not verdict.relation_holds))
+        found["others"].append(other.name)
+        found["accepted"].append(int(judge_objects(objects, *names, other).relation_holds))
+    return found
 
 
 def _check_settings(config: EvaluateConfig) -> None:
@@ -119,7 +154,20 @@ class _Evaluation:
         free = ("output_dir", "relations", "variants", "seeds", "docs_dir", "device")
         fixed = {key: value for key, value in asdict(self.config).items() if key not in free}
         judge = digest_of(load_manifest()["scenes-judge"].files)
-        return {**fixed, "base": self.studio.base.describe(), "judge": judge}
+        return {
+            **fixed,
+            **self._training_settings(),
+            "base": self.studio.base.describe(),
+            "judge": judge,
+        }
+
+    def _training_settings(self) -> dict[str, Any]:
+        """What `train reversion` does by default on this base, so that cells know its defaults."""
+        pipeline, steps = self.studio.pipeline, self.config.max_train_steps
+        side = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+        config = TrainConfig(train_data_dir=Path(), max_train_steps=steps).settle(side)
+        free = config.free_on_resume | _OF_A_CELL
+        return {f"train {key}": v for key, v in config.to_json().items() if key not in free}
 
     def _comparison(self) -> Iterator[tuple[tuple[str, int, str], str, Any]]:
         for relation in self.relations.values():
@@ -187,26 +235,11 @@ class _Evaluation:
         return {"relations": [relation.name for relation in relations], **asdict(scores)}
 
     def _measure_judge_once(self) -> dict[str, Any] | None:
-        return self.cells.get("judge", self._measure_judge) if self.config.judge_scenes else None
-
-    def _measure_judge(self) -> dict[str, Any]:
-        """Asks about the true relation of fresh scenes, and about one that does not hold."""
-        rng = np.random.default_rng([self.config.seed, _JUDGE])
-        known = [*RELATIONS.values(), *HELD_OUT.values()]
-        true = [known[i % len(known)] for i in range(self.config.judge_scenes)]
-        scenes = [sample_scene(rng, relation)[0] for relation in true]
-        read = self.studio.judge.read([render(scene) for scene in scenes])
-        missed, accepted = [], []
-        for relation, scene, objects in zip(true, scenes, read, strict=True):
-            pair = scene.objects[0], scene.objects[1]
-            names = pair[0].name, pair[1].name
-            verdict = judge_objects(objects, *names, relation)
-            missed.append(int(verdict.cannot_tell or not verdict.relation_holds))
-            false = [other for other in known if not other.holds(*pair)]
-            other = false[rng.integers(len(false))]
-            accepted.append(int(judge_objects(objects, *names, other).relation_holds))
-        names = [relation.name for relation in true]
-        return {"relations": names, "missed": missed, "accepted": accepted}
+        config = self.config
+        if not config.judge_scenes:
+            return None
+        make = partial(measure_judge, self.studio.judge, config.judge_scenes, config.seed)
+        return self.cells.get("judge", make)
 
     def _strip(self, relation: Relation, name: str) -> Path:
         return self.config.output_dir / "samples" / f"{relation.name}-{name}.png"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -203,25 +204,26 @@ def _vocabulary(findings: Findings) -> Table | None:
 
 
 def _judge(findings: Findings) -> Table | None:
-    if findings.judge is None:
+    found = findings.judge
+    if found is None:
         return None
-    missed, accepted = findings.judge["missed"], findings.judge["accepted"]
+    denied = _group(found["relations"], found["missed"])
+    affirmed = _group(found["others"], found["accepted"])
+    asked = Counter(found["relations"]), Counter(found["others"])
+    count = len(found["missed"])
+    rows = [("all", share(found["missed"]), count, share(found["accepted"]), count)]
+    for name in sorted(denied, key=lambda name: -denied[name].estimate):
+        rows.append((name, denied[name], asked[0][name], affirmed.get(name), asked[1][name]))
     return Table(
-        f"The judge's own errors on {len(missed)} fresh scenes",
-        ("error", "share"),
+        f"The judge's own errors on {count} fresh scenes",
         (
-            ("a relation that holds is denied, or not told", share(missed)),
-            ("a relation that does not hold is affirmed", share(accepted)),
+            *("relation", "holds, but denied or not told", "scenes where it holds"),
+            *("does not hold, but affirmed", "scenes where it does not"),
         ),
-        "Wilson intervals. Each scene is asked about its own relation and about a random one that "
-        f"does not hold in it. Most often denied: {_worst(findings.judge)}.",
+        tuple(rows),
+        "Wilson intervals; relations that are denied most stand first. Each scene is asked about "
+        "its own relation and about a random one that does not hold in it.",
     )
-
-
-def _worst(judge: Mapping[str, Any], count: int = 3) -> str:
-    shares = _group(judge["relations"], judge["missed"])
-    worst = sorted(shares, key=lambda name: -shares[name].estimate)[:count]
-    return ", ".join(f"{name} {shares[name].estimate:.3f}" for name in worst)
 
 
 def _figures(findings: Findings) -> Iterator[Figure]:

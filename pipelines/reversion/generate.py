@@ -50,6 +50,17 @@ def generate(config: GenerateConfig) -> list[Path]:
     pipeline = load_pipeline(config, base)
     for prompt in config.prompts:
         fill_prompt(prompt, pipeline.relation_tokens)
+    return draw_with_records(pipeline, config, base)
+
+
+def draw_with_records(
+    pipeline: ReVersionPipeline, config: GenerateConfig, base: Base
+) -> list[Path]:
+    """Draws and saves every prompt with a pipeline that is as the settings say.
+
+    Returns:
+        The pictures, prompt by prompt, then the grids.
+    """
     adapter = {given: sha256_of(find_relation(given)[1]) for given in config.relations}
     paths, grids = [], []
     for prompt in config.prompts:
@@ -101,8 +112,11 @@ def draw(pipeline: ReVersionPipeline, prompt: str, config: GenerateConfig) -> li
         generator=generators,
         batch_size=config.batch_size or (8 if is_small(pipeline) else 1),
     )
-    if any(drawn.nsfw_content_detected or ()):
-        logger.warning("The base's safety checker blackened pictures of %r.", prompt)
+    verdicts = enumerate(drawn.nsfw_content_detected or ())
+    if black := [str(config.seed + index) for index, flagged in verdicts if flagged]:
+        logger.warning(
+            "The base's safety checker blackened pictures of %r: seed %s.", prompt, ", ".join(black)
+        )
     return drawn.images
 
 

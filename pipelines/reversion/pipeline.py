@@ -22,7 +22,8 @@ from visionrel.pipelines.reversion.tokens import add_relation_tokens, fill_promp
 
 EMBEDDINGS_NAME = "learned_embeds.safetensors"
 Predictor = Callable[[Tensor, int], Tensor]
-StepCallback = Callable[["ReVersionPipeline", int, int, dict[str, Tensor]], dict[str, Tensor]]
+Tensors = dict[str, Tensor | None]
+StepCallback = Callable[["ReVersionPipeline", int, Tensor, Tensors], Tensors]
 
 
 class ReVersionPipeline(StableDiffusionPipeline):
@@ -92,13 +93,13 @@ class ReVersionPipeline(StableDiffusionPipeline):
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
     ) -> StableDiffusionPipelineOutput | tuple:
         """Draws pictures.
 
         Not taken of the stock pipeline's arguments: `timesteps`, `sigmas`, `eta`, `prompt_embeds`,
         `negative_prompt_embeds`, `ip_adapter_image`, `ip_adapter_image_embeds`,
-        `cross_attention_kwargs`, `guidance_rescale`, `clip_skip` and
-        `callback_on_step_end_tensor_inputs`.
+        `cross_attention_kwargs`, `guidance_rescale` and `clip_skip`.
 
         Args:
             prompt: One prompt or several, with `{}` (if one relation is loaded) or relation
@@ -119,34 +120,43 @@ class ReVersionPipeline(StableDiffusionPipeline):
             batch_size: Pictures computed at once, all if not given (default `None`).
             output_type: "pil", "np", "pt" or "latent" (default `"pil"`).
             return_dict: Give the output object instead of a tuple (default `True`).
-            callback_on_step_end: Called as in the stock pipeline, with `latents`; what it returns
-                under that name replaces them (default `None`).
+            callback_on_step_end: Called as in the stock pipeline with pipeline, step, timestep and
+                the tensors of the batch; those that it returns replace them. It may set
+                `_guidance_scale`, or `_interrupt`, which leaves out all further steps of this call
+                (default `None`).
+            callback_on_step_end_tensor_inputs: What it sees, of "latents", "prompt_embeds" and
+                "negative_prompt_embeds"; with guidance `prompt_embeds` holds the negative ones
+                first. An official callback names its own (default `("latents",)`).
 
         Returns:
             Pictures, prompt by prompt, and the safety checker's verdicts (None without one).
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         texts, negatives = self._repeat_texts(prompts, negative_prompt, num_images_per_prompt)
-        guided = guidance_scale > 1
+        callback = self._check_callback(callback_on_step_end, callback_on_step_end_tensor_inputs)
+        self._guidance_scale, self._interrupt = guidance_scale, False
+        guided = self.do_classifier_free_guidance
         states = self._encode_texts([*texts, *(negatives if guided else ())])
         self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
+        self._num_timesteps = len(self.scheduler.timesteps)
         generator = list(generator) if isinstance(generator, Sequence) else generator
         latents = self._start_noise(len(texts), height, width, generator, latents)
         pictures, verdicts = [], []
         size = batch_size or len(texts)
         fast = make_fast(self.unet, latents[:size], 1 + guided)
         starts = range(0, len(texts), size)
-        with self.progress_bar(total=len(starts) * len(self.scheduler.timesteps)) as progress:
+        with self.progress_bar(total=len(starts) * self.num_timesteps) as progress:
             for start in starts:
                 part = slice(start, start + size)
                 rows = [*(negatives[part] if guided else ()), *texts[part]]
                 self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
+                self._guidance_scale = guidance_scale  # a callback may have changed it
                 denoised = self._denoise(
                     latents[part],
-                    self._make_predictor(fast, torch.cat([states[text] for text in rows])),
-                    guidance_scale,
+                    torch.cat([states[text] for text in rows]),
+                    fast,
                     generator[part] if isinstance(generator, list) else generator,
-                    callback_on_step_end,
+                    callback,
                     progress,
                 )
                 made, flagged = self._decode(denoised, output_type)
@@ -158,6 +168,22 @@ class ReVersionPipeline(StableDiffusionPipeline):
         if not return_dict:
             return images, flags
         return StableDiffusionPipelineOutput(images=images, nsfw_content_detected=flags)
+
+    def _check_callback(
+        self, callback: StepCallback | None, names: Sequence[str]
+    ) -> StepCallback | None:
+        """The callback, narrowed to the tensors that it asks for."""
+        if callback is None:
+            return None
+        names = getattr(callback, "tensor_inputs", names)
+        if unknown := [name for name in names if name not in self._callback_tensor_inputs]:
+            raise InputError(
+                f"`callback_on_step_end_tensor_inputs` has {', '.join(unknown)}; allowed are "
+                f"{', '.join(self._callback_tensor_inputs)}."
+            )
+        return lambda pipeline, step, timestep, tensors: callback(
+            pipeline, step, timestep, {name: tensors[name] for name in names}
+        )
 
     def _repeat_texts(
         self, prompts: list[str], negative_prompt: str | Sequence[str] | None, count: int
@@ -229,24 +255,34 @@ class ReVersionPipeline(StableDiffusionPipeline):
     def _denoise(
         self,
         latents: Tensor,
-        predict: Predictor,
-        guidance_scale: float,
+        states: Tensor,
+        fast: FastUNet | SplitUNet | None,
         generator: torch.Generator | list[torch.Generator] | None,
         callback: StepCallback | None,
         progress: tqdm,
     ) -> Tensor:
-        """Runs all steps on one batch."""
+        """Runs all steps on one batch, unless a callback interrupts them."""
         accepted = inspect.signature(self.scheduler.step).parameters
         extra = {"generator": generator} if "generator" in accepted else {}
+        predict = self._make_predictor(fast, states)
+        negative = states[: len(latents)] if self.do_classifier_free_guidance else None
+        tensors = {"prompt_embeds": states, "negative_prompt_embeds": negative}
         for step, timestep in enumerate(self.scheduler.timesteps):
+            if self.interrupt:
+                break
             noise = predict(self.scheduler.scale_model_input(latents, timestep), step)
-            if guidance_scale > 1:
-                without, towards = noise.chunk(2)
-                noise = without + guidance_scale * (towards - without)
+            if self.do_classifier_free_guidance:
+                without, towards = noise.split(len(latents))
+                noise = without + self.guidance_scale * (towards - without)
+            else:  # a callback may have switched guidance off, not the texts for it
+                noise = noise[-len(latents) :]
             latents = self.scheduler.step(noise, timestep, latents, **extra, return_dict=False)[0]
             if callback is not None:
-                changed = callback(self, step, int(timestep), {"latents": latents})
+                changed = callback(self, step, timestep, {"latents": latents, **tensors})
                 latents = changed.get("latents", latents)
+                tensors |= {name: changed[name] for name in tensors if name in changed}
+                if "prompt_embeds" in changed:  # the fast U-Net reads texts only once
+                    predict = self._make_predictor(None, changed["prompt_embeds"])
             progress.update()
         return latents
 

@@ -81,12 +81,14 @@ def quickstart(config: QuickstartConfig) -> Quickstart:
     exemplars = prepare_exemplars(relation, config.exemplars, folder / "exemplars")
 
     word = Phrase(TrainConfig.initializer_token)
-    before = studio.draw([word.fill(*pair) for pair in pairs], config.seed)
+    before = _draw_with_records(studio, word, (), pairs, config, folder / "before")
     logger.info("learning %s from %d exemplars", relation.name, config.exemplars)
     learned = folder / EMBEDDINGS_NAME
     studio.learn(exemplars, learned, config.seed, config.max_train_steps, {})
     logger.info("drawing %d unseen pairs", len(pairs))
-    after = _draw_with_records(studio, learned, pairs, config, folder / "pictures")
+    studio.pipeline.load_relation(learned)
+    token = Phrase("{}")
+    after = _draw_with_records(studio, token, (learned,), pairs, config, folder / "pictures")
 
     scores = [studio.score(pictures, pairs, relation) for pictures in (before, after)]
     figure = Pictures(SHEET, SHEET, _rows(relation, exemplars, pairs, (before, after), scores))
@@ -140,17 +142,21 @@ def _free_folder(folder: Path) -> Path:
 
 
 def _draw_with_records(
-    studio: Studio, learned: Path, pairs: Sequence[Pair], config: QuickstartConfig, folder: Path
+    studio: Studio,
+    phrase: Phrase,
+    learned: Sequence[Path],
+    pairs: Sequence[Pair],
+    config: QuickstartConfig,
+    folder: Path,
 ) -> list[Image.Image]:
     """Draws each pair as `visionrel generate reversion` would, so that each can be replayed."""
-    studio.pipeline.load_relation(learned)
     studio.pipeline.scheduler = studio.scheduler
-    adapter = {str(learned): sha256_of(learned)}
+    adapter = {str(path): sha256_of(path) for path in learned}
     pictures = []
     for index, pair in enumerate(pairs):
         settings = GenerateConfig(
-            prompts=(Phrase("{}").fill(*pair),),
-            relations=(str(learned),),
+            prompts=(phrase.fill(*pair),),
+            relations=tuple(adapter),
             output_dir=folder,
             base=config.base,
             num_images=1,

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from visionrel.artifacts import atomic_write
+from visionrel.artifacts import atomic_write, load_learned_embeds
 from visionrel.bases import load_components, resolve_base
 from visionrel.pipelines.reversion.config import TrainConfig
 from visionrel.pipelines.reversion.generate import choose_device
@@ -23,6 +23,7 @@ from visionrel.pipelines.reversion.pipeline import (
     default_guidance,
     few_step_scheduler,
 )
+from visionrel.pipelines.reversion.tokens import RELATION_TOKEN
 from visionrel.pipelines.reversion.trainer import train
 from visionrel.training import Interrupted
 from visionrel.worlds.scenes import Judge, Relation, Verdict
@@ -132,6 +133,15 @@ class Studio:
     def add_token(self, file: Path) -> str:
         """Loads a learned token under a name of its own, so that many can be there at once."""
         return self.pipeline.load_relation(file, f"<R{next(self._numbers)}>")[0]
+
+    def put_token(self, file: Path) -> None:
+        """Loads a learned token as `<R>`, in place of the one that was there before."""
+        if RELATION_TOKEN not in self.pipeline.relation_tokens:
+            self.pipeline.load_relation(file, RELATION_TOKEN)
+            return
+        table = self.pipeline.text_encoder.get_input_embeddings().weight.data
+        (row,) = load_learned_embeds(file, table.shape[1]).values()
+        table[self.pipeline.tokenizer.convert_tokens_to_ids(RELATION_TOKEN)] = row.to(table)
 
     def draw(
         self, prompts: Sequence[str], seed: int, reference_steps: int | None = None

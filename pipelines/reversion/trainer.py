@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -29,11 +30,11 @@ from visionrel.losses import (
     relation_steering_loss,
     sample_timesteps,
 )
-from visionrel.pipelines.reversion.config import TrainConfig
+from visionrel.pipelines.reversion.config import GenerateConfig, TrainConfig
+from visionrel.pipelines.reversion.generate import draw_with_records
 from visionrel.pipelines.reversion.pipeline import (
     EMBEDDINGS_NAME,
     ReVersionPipeline,
-    default_guidance,
     few_step_scheduler,
 )
 from visionrel.pipelines.reversion.tokens import (
@@ -46,14 +47,12 @@ from visionrel.pipelines.reversion.tokens import (
     initializer_row,
     relation_tokens,
 )
-from visionrel.records import Record, save_picture
 from visionrel.training import SampleRandom, Task, TrainingResult, weight_dtype
 from visionrel.training import train as run_training
 
 
 logger = logging.getLogger(__name__)
 
-COMMAND = "train reversion"
 VALIDATION_STEPS = 25
 
 
@@ -125,7 +124,7 @@ class ReVersionTask(Task):
             config.num_positives if config.steer_weight else 0,
             config.repeats,
         )
-        self.validation_prompts = self._read_validation_prompts()
+        self.validation = self._plan_validation()
         self.num_items = len(self.dataset)
         self.noise_scheduler = DDPMScheduler.from_config(components.scheduler.config)
         self.timestep_probabilities = relation_focal_probabilities(
@@ -184,10 +183,9 @@ class ReVersionTask(Task):
 
     def save(self, folder: Path, weights: Mapping[str, Tensor], step: int) -> None:
         """Writes the learned row; a checkpoint's also as learned_embeds-steps-<step>."""
-        output_dir = self.config.output_dir
         paths = [folder / EMBEDDINGS_NAME]
-        if folder != output_dir:
-            paths.append(output_dir / f"learned_embeds-steps-{step}.safetensors")
+        if folder != self.config.output_dir:
+            paths.append(self._embeddings_at(step))
         if self.config.save_as_bin:
             paths += [path.with_suffix(".bin") for path in paths]
         row = {self.config.relation_token: weights["relation"]}
@@ -195,31 +193,26 @@ class ReVersionTask(Task):
             save_learned_embeds(path, row, self._metadata(step))
 
     def validate(self, step: int, folder: Path) -> dict[str, float]:
-        """Draws the validation prompts; every time from the same noise."""
-        pipeline = self.make_pipeline()
-        seed = self._seed()
-        for prompt, filled in self.validation_prompts.items():
-            count = self.config.num_validation_images
-            generators = [torch.Generator().manual_seed(seed + i) for i in range(count)]
-            pictures = pipeline(
-                filled,
-                num_inference_steps=VALIDATION_STEPS,
-                guidance_scale=default_guidance(pipeline),
-                num_images_per_prompt=count,
-                generator=generators,
-                batch_size=self.config.train_batch_size,
-            ).images
-            for index, picture in enumerate(pictures):
-                config = {**self.config.to_json(), "step": step}
-                record = Record(COMMAND, config, prompt, seed + index, self.base.describe())
-                save_picture(picture, folder, index, record)
+        """Draws the validation prompts, every time from the same noise.
+
+        The token so far is left in a file, and the records are those of `generate reversion` with
+        it. In float32 they replay bit for bit; in half precision the text encoder stays in float32
+        here. A safety checker is asked in the replay only.
+        """
+        learned = self._embeddings_at(step)
+        row = {self.config.relation_token: self.relation}
+        save_learned_embeds(learned, row, self._metadata(step))
+        settings = replace(
+            self.validation, relations=(str(learned),), output_dir=folder, seed=self._seed()
+        )
+        draw_with_records(self.make_pipeline(), settings, self.base)
         return {}
 
     def make_pipeline(self) -> ReVersionPipeline:
         """A pipeline over the models in training; it sees the relation as it is now."""
         parts = {
             **self.components.components,
-            "scheduler": few_step_scheduler(self.noise_scheduler),
+            "scheduler": few_step_scheduler(self.components.scheduler),
             # It stays where it was loaded, while the others move and change their precision.
             **{"safety_checker": None, "feature_extractor": None},
         }
@@ -243,12 +236,24 @@ class ReVersionTask(Task):
         if problems:
             raise InputError(problems)
 
-    def _read_validation_prompts(self) -> dict[str, str]:
+    def _plan_validation(self) -> GenerateConfig:
         """Fills in the token now, so that a wrong prompt stops the run before it starts."""
-        prompts = self.config.validation_prompts or self.dataset.exemplars[0].templates[:1]
+        config = self.config
+        prompts = config.validation_prompts or self.dataset.exemplars[0].templates[:1]
         known = relation_tokens(self.tokenizer)
-        token = self.config.relation_token
-        return {prompt: fill_prompt(fill_template(prompt, token), known) for prompt in prompts}
+        filled = (fill_template(prompt, config.relation_token) for prompt in prompts)
+        return GenerateConfig(
+            prompts=tuple(fill_prompt(prompt, known) for prompt in filled),
+            base=config.base,
+            revision=config.revision,
+            num_images=config.num_validation_images,
+            num_inference_steps=VALIDATION_STEPS,
+            batch_size=config.train_batch_size,
+            precision="fp32" if config.mixed_precision == "no" else config.mixed_precision,
+            attention=config.attention,
+            device=config.device,
+            grid=False,
+        )
 
     def _add_models(self, components: StableDiffusionPipeline) -> None:
         self.tokenizer = components.tokenizer
@@ -296,6 +301,9 @@ class ReVersionTask(Task):
             for part in (0, 1)
         )
         return (means + deviations * noise) * self.vae.config.scaling_factor
+
+    def _embeddings_at(self, step: int) -> Path:
+        return self.config.output_dir / f"learned_embeds-steps-{step}.safetensors"
 
     def _seed(self) -> int:
         """The run's seed; a random one is decided by the loop, which stores it."""

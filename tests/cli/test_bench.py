@@ -1,6 +1,8 @@
 import json
+from pathlib import Path
 
 import pytest
+import torch
 
 from visionrel.evaluation.timing import Timing, time_in_turns
 
@@ -10,8 +12,23 @@ class TestBench:
     def test_all_rows_are_printed_as_a_table(self, run):
         code, out, _ = run("bench", "--repeats", "3")
         assert code == 0
-        assert "| fast | 0.5 | 1 | 2.00x | 1.3x | 3 rounds |" in out
-        assert "| alone | 2 | – | – | 20 s |  |" in out
+        assert "| fast | 0.5 | 1 | 2.00x | 1.3x | – | 3 rounds | `visionrel bench fast` |" in out
+        assert "| alone | 2 | – | – | 20 s | 8 s |  | `visionrel bench alone` |" in out
+        assert (
+            "median of 3 rounds" in out
+            and f"{torch.get_num_threads()} threads" in out
+            and "not run" not in out
+        )
+
+    def test_the_docs_get_a_section_that_says_what_was_left_out(self, run):
+        Path("docs").mkdir()
+        page = Path("docs/results.md")
+        page.write_text("# Results\n\nBy hand.\n", encoding="utf-8")
+        assert run("bench", "alone", "--docs_dir", "docs")[0] == 0
+        text = page.read_text(encoding="utf-8")
+        assert text.startswith("# Results\n\nBy hand.\n\n<!-- begin bench -->\n## Speed\n")
+        assert "Made by `visionrel bench alone --repeats 5`." in text
+        assert "Rows that were not run: fast." in text
 
     def test_rows_are_chosen_by_name(self, run):
         found = json.loads(run("bench", "alone", "--json")[1])

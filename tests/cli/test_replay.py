@@ -3,11 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.cli.fake_method import generate
 from visionrel.cli.replay import _read_config
-from visionrel.records import Record
+from visionrel.records import Record, read_record
 from visionrel.registry import Method
 
 
@@ -61,6 +62,32 @@ def test_a_hub_base_is_replayed_at_the_commit_that_drew(name, asked):
     base = {"name": "someone/model", "revision": "1" * 40}
     record = Record(f"generate {name}", settings, "a cat", 5, base)
     assert _read_config(method, record, Path("a.png")).revision == "1" * 40
+
+
+@pytest.mark.parametrize("benchmark", [None, "hug"])
+def test_other_prompts_of_the_command_are_not_drawn_again(benchmark):
+    method = Method("reversion", "", "visionrel.pipelines.reversion")
+    settings = {"prompts": ["man {} cat", "man {} dog"], "benchmark": benchmark}
+    record = Record("generate reversion", settings, "man {} dog", 5, {})
+    config = _read_config(method, record, Path("a.png"))
+    assert (config.prompts, config.benchmark) == (("man {} dog",), benchmark)
+
+
+def test_the_record_decides_the_threads(run, pictures):
+    own = torch.get_num_threads()
+    file = pictures[0].with_suffix(".json")
+    content = json.loads(file.read_text())
+    assert content["threads"] == own
+    file.write_text(json.dumps({**content, "threads": own + 1}))
+    assert run("replay", str(file), "--output", "more.png")[0] == 0
+    assert read_record(Path("more.png")).threads == own + 1
+    assert torch.get_num_threads() == own
+    file.write_text(json.dumps({**content, "threads": None}))  # as before threads were recorded
+    assert run("replay", str(file), "--output", "own.png")[0] == 0
+    assert read_record(Path("own.png")).threads == own
+    file.write_text(json.dumps({**content, "threads": -1}))
+    code, _, err = run("replay", str(file))
+    assert code == 2 and "`threads` -1" in err
 
 
 def test_a_record_alone_is_enough(run, pictures):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -41,10 +42,18 @@ def test_the_record_is_in_the_png_and_beside_it(tmp_path):
         "prompts": ["a", "b"],
     }
     assert {"visionrel", "torch", "diffusers"} <= inside.versions.keys()
+    assert inside.threads == torch.get_num_threads()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", inside.created)
     with Image.open(path) as image:
         assert image.getpixel((0, 0)) == (10, 20, 30)
     assert json.loads(path.with_suffix(".json").read_text())["base"]["name"] == "scenes"
+
+
+def test_a_record_from_before_threads_were_recorded(tmp_path):
+    content = make_record().to_json()
+    del content["threads"]
+    (tmp_path / "old.json").write_text(json.dumps(content))
+    assert read_record(tmp_path / "old.json").threads is None
 
 
 def test_nothing_is_overwritten(tmp_path):

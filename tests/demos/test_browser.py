@@ -1,13 +1,19 @@
 """The page in a real browser."""
 
+import json
 import shutil
+from pathlib import Path
 
 import pytest
 from gradio_client import Client
+from PIL import Image
 from selenium import webdriver
 from selenium.common.exceptions import ElementClickInterceptedException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
+
+from visionrel.demos.reversion_desk import OWN
+from visionrel.records import read_record
 
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -29,6 +35,9 @@ def page(url, tmp_path):
     options.binary_location = CHROMIUM
     for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
         options.add_argument(flag)
+    options.add_experimental_option(
+        "prefs", {"download.default_directory": str(tmp_path / "downloads")}
+    )
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
     try:
         driver.get(url)
@@ -52,11 +61,21 @@ def click(page, selector: str):
     wait.until(lambda _: element.is_enabled() and (element.click() or True))
 
 
-def ask_for_many_steps(page):
-    """So many that learning does not end before it is stopped."""
+def ask_for_steps(page, count: int = 5000):
+    """By default so many that learning does not end before it is stopped."""
     steps = wait_for(page, lambda: find(page, "#steps input"))[0]
     steps.clear()
-    steps.send_keys("5000")
+    steps.send_keys(str(count))
+
+
+def write_exemplars(folder: Path) -> list[Path]:
+    """Two pictures and the file of their captions."""
+    folder.mkdir()
+    captions = {"red.png": ["cat {} stone"], "blue.png": ["a dog {} a box"]}
+    for name in captions:
+        Image.new("RGB", (40, 30), name.split(".")[0]).save(folder / name)
+    (folder / "text.json").write_text(json.dumps(captions))
+    return sorted(folder.iterdir())
 
 
 def test_a_visitor_generates_and_sees_a_picture(page):
@@ -70,13 +89,35 @@ def test_learn_shows_progress_and_stops(page):
     wait_for(page, lambda: find(page, "#generate"))
     (learn,), (stop,) = find(page, "#learn"), find(page, "#stop")
     assert not stop.is_enabled()
-    ask_for_many_steps(page)
+    ask_for_steps(page)
     click(page, "#learn")
     wait_for(page, lambda: "loss" in find(page, "#status")[0].text)
     click(page, "#stop")
     wait_for(page, lambda: "Stopped after step" in find(page, "#status")[0].text)
     wait_for(page, lambda: learn.is_enabled() and not stop.is_enabled())
     assert "{}" in find(page, "#prompt textarea")[0].get_attribute("value")
+
+
+def test_own_pictures_are_learned_and_a_drawn_one_is_downloaded(page, tmp_path):
+    click(page, f"#source input[value='{OWN}']")
+    files = wait_for(page, lambda: find(page, "#exemplars input[type=file]"))[0]
+    files.send_keys("\n".join(str(path) for path in write_exemplars(tmp_path / "exemplars")))
+    wait_for(page, lambda: find(page, "#exemplars .file-preview"))
+    ask_for_steps(page, 2)
+    click(page, "#learn")
+    learned = "Learned the relation of your pictures from 2 pictures. 2 steps"
+    wait_for(page, lambda: learned in find(page, "#status")[0].text)
+    prompt = find(page, "#prompt textarea")[0]
+    wait_for(page, lambda: "{}" in prompt.get_attribute("value"))
+
+    click(page, "#generate")
+    wait_for(page, lambda: find(page, "#drawn .gallery-item"))
+    click(page, "#drawn .gallery-item:first-child button")
+    click(page, "#drawn .preview button[aria-label=Download]")
+    (picture,) = wait_for(page, lambda: [*(tmp_path / "downloads").glob("*.png")])
+    record = read_record(picture)
+    assert record.prompt == prompt.get_attribute("value") and record.adapter
+    assert picture.name.endswith(f"_seed{record.seed}.png")
 
 
 def test_mistakes_are_shown_with_the_librarys_message(page):
@@ -88,7 +129,7 @@ def test_mistakes_are_shown_with_the_librarys_message(page):
 
 
 def test_after_a_mistake_in_learning_one_can_try_again(page):
-    wait_for(page, lambda: find(page, "#source input[type=radio]"))[1].click()
+    click(page, f"#source input[value='{OWN}']")
     click(page, "#learn")
     wait_for(page, lambda: "No pictures were uploaded" in find(page, "body")[0].text)
     wait_for(page, lambda: find(page, "#learn")[0].is_enabled())
@@ -96,7 +137,7 @@ def test_after_a_mistake_in_learning_one_can_try_again(page):
 
 
 def test_closing_the_page_ends_its_training(page, url):
-    ask_for_many_steps(page)
+    ask_for_steps(page)
     click(page, "#learn")
     wait_for(page, lambda: "loss" in find(page, "#status")[0].text)
     page.get("about:blank")

@@ -7,10 +7,13 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
+import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from tests.toys import toy_folder
+from visionrel.artifacts import save_learned_embeds
 from visionrel.cli.replay import ReplaySettings, replay
 from visionrel.demos.reversion_desk import OWN, WORLD, Desk, Learned, Visit, preview
 from visionrel.records import read_record
@@ -120,9 +123,23 @@ def test_only_pictures_of_the_world_are_judged(monkeypatch):
     assert found[0] == [""] and found[1].startswith("Not judged")
 
 
+def test_each_visitor_draws_with_the_own_relation_and_nothing_piles_up():
+    desk, visits, rows = Desk(str(toy_folder())), [], torch.randn(3, 32)
+    for row in rows:
+        visits.append(Visit(Learned(TemporaryDirectory(), None)))
+        save_learned_embeds(visits[-1].learned.file, {"<R>": row})
+    words = len(desk.studio.pipeline.tokenizer)
+    for turn in (0, 1, 2, 0):
+        desk.generate(visits[turn], "an owl {} a cat", 1, 1, 0, 5, False)
+        table = desk.studio.pipeline.text_encoder.get_input_embeddings().weight
+        assert torch.equal(table[-1], rows[turn]) and len(table) == words + 1
+    for visit in visits:
+        visit.close()
+
+
 def test_files_of_a_visit_are_deleted_with_it(tmp_path):
     folders = [TemporaryDirectory(dir=tmp_path) for _ in range(2)]
-    Visit(Learned(folders[0], "<R0>", None), folders[1]).close()
+    Visit(Learned(folders[0], None), folders[1]).close()
     Visit().close()
     assert list(tmp_path.iterdir()) == []
 

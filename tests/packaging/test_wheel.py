@@ -6,12 +6,16 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from PIL import Image
+
+import visionrel
 
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +84,31 @@ def test_the_installed_package_does_not_lean_on_the_source_tree(scripts, tmp_pat
     code = "import visionrel, visionrel.pipelines as p, visionrel.weights as w; print(p.__file__)"
     where = run(scripts / "python", "-c", code, cwd=tmp_path)
     assert str(scripts.parent) in where
+
+
+def test_the_installed_package_declares_what_it_needs(scripts, tmp_path):
+    code = """if True:
+        import json
+        from importlib.metadata import distribution
+        wheel = distribution("visionrel")
+        extras = wheel.metadata.get_all("Provides-Extra")
+        print(json.dumps([str(wheel.locate_file("")), wheel.requires, extras, wheel.version]))"""
+    where, needed, extras, version = json.loads(run(scripts / "python", "-c", code, cwd=tmp_path))
+    assert where.startswith(str(scripts.parent))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = project["optional-dependencies"]
+    assert set(extras) == set(optional) and version == visionrel.__version__
+    expected = {Requirement(need) for need in project["dependencies"]}
+    for extra, needs in optional.items():
+        expected |= {Requirement(f'{need}; extra == "{extra}"') for need in needs}
+    assert {Requirement(need) for need in needed} == expected
+
+
+def test_nothing_that_only_tests_or_an_extra_needs_is_required_of_everybody():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    core = {Requirement(need).name for need in project["dependencies"]}
+    for needs in project["optional-dependencies"].values():
+        assert not core & {Requirement(need).name for need in needs}
 
 
 def test_the_installed_command_draws_a_picture_anywhere(scripts, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 VERB = "generate"
+_MOST_THREADS = 1024
 
 
 @dataclass(kw_only=True)
@@ -48,7 +50,9 @@ def replay(settings: ReplaySettings) -> Result:
     _check_output(settings.output)
     with tempfile.TemporaryDirectory(prefix="visionrel-replay-") as folder:
         config = replace(_read_config(method, record, settings.file), output_dir=Path(folder))
-        made, original = _find_twin(method.module(VERB).generate(config), record, settings.file)
+        with _recorded_threads(record, config):
+            paths = method.module(VERB).generate(config)
+        made, original = _find_twin(paths, record, settings.file)
         changes = list(_changes(record, read_record(made)))
         target = _choose_target(settings, made.suffix)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -93,8 +97,28 @@ def _read_config(method: Method, record: Record, file: Path) -> Any:
     settings = dict(record.config)
     if commit := record.base.get("revision"):
         settings["revision"] = commit  # a branch, or no revision at all, may have moved on
+    if record.prompt in settings.get("prompts", ()):
+        settings["prompts"] = [record.prompt]  # each prompt is drawn by itself
     flags = entries_to_flags(settings, config, file)
     return tyro.cli(config, args=flags, config=[tyro.conf.OmitArgPrefixes])
+
+
+@contextmanager
+def _recorded_threads(record: Record, config: Any) -> Iterator[None]:
+    """Gives PyTorch the threads of the record; on a GPU they decide nothing."""
+    import torch
+
+    from visionrel.devices import choose_device
+
+    own, recorded = torch.get_num_threads(), record.threads or torch.get_num_threads()
+    if not isinstance(recorded, int) or not 1 <= recorded <= _MOST_THREADS:
+        raise InputError(f"The record says `threads` {recorded!r}; it may have been edited.")
+    if choose_device(getattr(config, "device", "auto")).type == "cpu":
+        torch.set_num_threads(recorded)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(own)
 
 
 def _find_twin(paths: Sequence[Path], record: Record, file: Path) -> tuple[Path, Path]:

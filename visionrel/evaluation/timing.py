@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -19,6 +22,7 @@ class Timing:
         baseline_seconds: Median of what it is compared with, in the same run.
         target: The least that was promised, as text.
         note: What else was found, such as the largest difference of the results.
+        aim: What was hoped for, as text.
     """
 
     name: str
@@ -26,6 +30,7 @@ class Timing:
     baseline_seconds: float | None
     target: str
     note: str = ""
+    aim: str = "–"
 
     @property
     def ratio(self) -> float | None:
@@ -64,3 +69,24 @@ def time_in_turns(
             if turn >= warm_up:
                 seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def describe_machine() -> str:
+    """What timings were taken on: processor, cores of this process, threads and GPU."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parts = [_processor(), f"{cores} cores", f"{torch.get_num_threads()} threads"]
+    if torch.cuda.is_available():
+        parts.append(torch.cuda.get_device_name())
+    return f"{', '.join(parts)}; PyTorch {torch.__version__}, {platform.system()}"
+
+
+def _processor() -> str:
+    """The processor's name; Linux alone keeps it in a file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()

@@ -25,7 +25,7 @@ def toy_base(monkeypatch):
 
 
 @pytest.mark.usefixtures("toy_base")
-@pytest.mark.parametrize("name", ["train", "generate"])
+@pytest.mark.parametrize("name", ["train", "generate", "quickstart"])
 def test_commands_are_run_in_folders_of_their_own(monkeypatch, name):
     commands = []
 

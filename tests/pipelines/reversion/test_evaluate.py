@@ -7,7 +7,7 @@ import pytest
 from tests.toys import toy_folder
 from visionrel.errors import InputError
 from visionrel.pipelines.reversion import evaluate as module
-from visionrel.pipelines.reversion.config import EvaluateConfig
+from visionrel.pipelines.reversion.config import _SMALL_BASE, EvaluateConfig
 from visionrel.pipelines.reversion.evaluate import evaluate
 from visionrel.pipelines.reversion.studio import Scores, Studio
 from visionrel.worlds.scenes import HELD_OUT, Judge, Verdict
@@ -54,6 +54,10 @@ def test_writes_cells_report_and_docs_and_does_nothing_twice(tmp_path, monkeypat
         *("ReVersion", "textual inversion", "initialiser word", "nearest known words"),
     ]
     assert len(report.claims) == 3 and report.claims[-1].verdict == "not measured here"
+    judged = report.tables[-1]
+    assert judged.title == "The judge's own errors on 4 fresh scenes"
+    assert [row[2] for row in judged.rows] == [4, 1, 1, 1, 1]
+    assert sum(row[4] for row in judged.rows[1:]) <= 4
     text = (tmp_path / "docs" / "results.md").read_text()
     assert "## ReVersion" in text and "figures/reversion_relation.png" in text
     assert "evaluate reversion --base" in text and "--relations diagonal riding --variants" in text
@@ -145,4 +149,11 @@ def test_scores_of_another_judge_are_not_mixed_in(tmp_path, monkeypatch):
     judge = replace(module.load_manifest()["scenes-judge"], files={})
     monkeypatch.setattr(module, "load_manifest", lambda: {"scenes-judge": judge})
     with pytest.raises(InputError, match="judge"):
+        module._Evaluation(make_config(tmp_path))
+
+
+def test_scores_of_other_training_defaults_are_not_mixed_in(tmp_path, monkeypatch):
+    module._Evaluation(make_config(tmp_path))
+    monkeypatch.setitem(_SMALL_BASE, "learning_rate", 1e-3)
+    with pytest.raises(InputError, match=r"`train learning_rate` was 0\.0005, is 0\.001"):
         module._Evaluation(make_config(tmp_path))

@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from PIL import Image
+from transformers import CLIPConfig, CLIPImageProcessor
 
-from tests.toys import toy_folder
+from tests.toys import make_toy_stable_diffusion, toy_folder
 from visionrel.artifacts import save_learned_embeds, sha256_of
 from visionrel.bases import resolve_base
+from visionrel.cli.replay import ReplaySettings, replay
 from visionrel.errors import InputError
 from visionrel.pipelines.reversion import generate as module
 from visionrel.pipelines.reversion.config import GenerateConfig
@@ -87,11 +91,69 @@ def test_picture_i_has_seed_plus_i(learned):
     assert np.abs(difference).max() <= 1
 
 
+def test_a_part_of_the_papers_benchmark(learned):
+    config = make_config(
+        learned, prompts=("man {} cat",), benchmark="hug", num_images=1, seed=None, grid=False
+    )
+    (path,) = generate(config)
+    record = read_record(path)
+    assert record.prompt == "man {} cat" and record.config["benchmark"] == "hug"
+    assert len(make_config(learned, prompts=(), benchmark="hug").prompts) == 100
+
+
 def test_a_seed_is_drawn_and_stored(learned):
     (path,) = generate(make_config(learned, seed=None, num_images=1, grid=False))
     record = read_record(path)
     assert record.config["seed"] == record.seed >= 0
     assert f"seed{record.seed}" in path.name
+
+
+def save_checked_base(folder: Path, flagged: Image.Image, others: list[Image.Image]) -> Path:
+    """The toy base with a safety checker that flags one of these pictures."""
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    vision = {**sizes, "num_hidden_layers": 1, "image_size": 16, "patch_size": 8}
+    checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=8))
+    size = {"height": 16, "width": 16}
+    extractor = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=size)
+    with torch.no_grad():
+        shown = extractor([flagged, *others], return_tensors="pt").pixel_values
+        seen = checker.eval().visual_projection(checker.vision_model(shown)[1])
+        seen = torch.nn.functional.normalize(seen)
+        checker.concept_embeds[:] = seen[0] - seen[1:].mean(0)
+        likeness = torch.nn.functional.cosine_similarity(seen, checker.concept_embeds[:1])
+        checker.concept_embeds_weights[:] = (likeness[0] + likeness[1:].max()) / 2
+        checker.special_care_embeds_weights[:] = 2
+    parts = {"safety_checker": checker, "feature_extractor": extractor}
+    base = StableDiffusionPipeline(**(make_toy_stable_diffusion().components | parts))
+    base.save_pretrained(folder)
+    return folder
+
+
+def test_a_bases_safety_checker_blackens_as_in_the_stock_pipeline(learned, caplog):
+    settings = {"num_images": 3, "scheduler": "base", "grid": False}
+    first, *others = (Image.open(path) for path in generate(make_config(learned, **settings)))
+    base = save_checked_base(learned.parent / "base", first, others)
+    paths = generate(make_config(learned, base=str(base), **settings))
+    assert "safety checker blackened pictures of 'cat {} stone': seed 7." in caplog.text
+    assert not pixels(paths[0]).any()
+    for path, other in zip(paths[1:], others, strict=True):
+        assert np.array_equal(pixels(path), np.asarray(other))
+    again = ReplaySettings(file=paths[0], output=learned.parent / "again.png")
+    assert replay(again).data["identical"]
+
+    stock = StableDiffusionPipeline.from_pretrained(base)
+    stock.load_textual_inversion(str(learned))
+    generators = [torch.Generator().manual_seed(7 + index) for index in range(3)]
+    drawn = stock(
+        "cat <R> stone",
+        num_images_per_prompt=3,
+        num_inference_steps=2,
+        guidance_scale=3.0,
+        generator=generators,
+    )
+    assert drawn.nsfw_content_detected == [True, False, False]
+    for path, other in zip(paths, drawn.images, strict=True):
+        assert np.abs(pixels(path).astype(int) - np.asarray(other)).max() <= 1
 
 
 def test_several_relations_and_the_bases_own_scheduler(learned):
@@ -137,6 +199,7 @@ def test_bad_settings_leave_nothing(learned, changes, message):
     [
         ({"prompts": ()}, "`prompts` needs at least one"),
         ({"prompts": (" ",)}, "`prompts` needs at least one"),
+        ({"benchmark": "hug"}, "`prompts` has 'cat {} stone', which is not in the benchmark"),
         ({"num_images": 0}, "`num_images` must be at least 1"),
         ({"seed": -1}, "`seed` must be at least 0"),
     ],

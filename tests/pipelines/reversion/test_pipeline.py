@@ -15,6 +15,7 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     StableDiffusionPipeline,
 )
+from diffusers.callbacks import SDCFGCutoffCallback
 
 from tests.toys import make_toy_stable_diffusion, toy_folder
 from visionrel.artifacts import save_learned_embeds
@@ -28,6 +29,12 @@ def make_pipeline(stock: StableDiffusionPipeline | None = None) -> ReVersionPipe
     pipeline = ReVersionPipeline(**stock.components, requires_safety_checker=False)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def make_stock(pipeline: ReVersionPipeline) -> StableDiffusionPipeline:
+    stock = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
+    stock.set_progress_bar_config(disable=True)
+    return stock
 
 
 def make_row(seed: int = 0) -> torch.Tensor:
@@ -71,8 +78,7 @@ def pipeline() -> ReVersionPipeline:
 )
 @pytest.mark.parametrize("solver", ["base", "few steps", "ancestral"])
 def test_pictures_are_the_stock_pipelines(pipeline, changes, solver):
-    stock = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
-    stock.set_progress_bar_config(disable=True)
+    stock = make_stock(pipeline)
     if solver == "few steps":
         stock.scheduler = few_step_scheduler(stock.scheduler)
     elif solver == "ancestral":
@@ -83,7 +89,7 @@ def test_pictures_are_the_stock_pipelines(pipeline, changes, solver):
 
 def test_latents_and_output_types(pipeline):
     latents = torch.randn(2, 4, 8, 8)
-    stock = StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
+    stock = make_stock(pipeline)
     ours, theirs = (
         draw(pipe, count=2, latents=latents, output_type="latent") for pipe in (pipeline, stock)
     )
@@ -171,6 +177,10 @@ def test_relations_that_do_not_fit(tmp_path, pipeline):
         ({"generator": generators(2)}, "one per picture: 3, got 2"),
         ({"prompt": []}, "`prompt` needs one text or more"),
         ({"negative_prompt": ["a", "b"]}, "2 negative prompts"),
+        (
+            {"callback_on_step_end": print, "callback_on_step_end_tensor_inputs": ["latent"]},
+            "has latent; allowed are latents, prompt_embeds",
+        ),
     ],
 )
 def test_bad_arguments(pipeline, changes, message):
@@ -178,16 +188,100 @@ def test_bad_arguments(pipeline, changes, message):
         draw(pipeline, **changes)
 
 
-def test_callback_sees_and_replaces_latents(pipeline):
+@pytest.fixture
+def heeding(pipeline) -> ReVersionPipeline:
+    """With random weights texts would change hardly anything."""
+    for name, part in pipeline.unet.named_modules():
+        if name.endswith("attn2"):
+            part.to_v.weight.data *= 100
+    return pipeline
+
+
+def assert_same(ours, theirs):
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def differ(one: torch.Tensor, two: torch.Tensor) -> bool:
+    return bool((one - two).abs().max() > 1e-3)
+
+
+def look_on(pipe, step, timestep, tensors):
+    return {}
+
+
+def halve_latents(pipe, step, timestep, tensors):
+    return {"latents": tensors["latents"] / 2}
+
+
+def forget_text(pipe, step, timestep, tensors):
+    return {"prompt_embeds": torch.zeros_like(tensors["prompt_embeds"])} if step == 1 else {}
+
+
+def interrupt(pipe, step, timestep, tensors):
+    pipe._interrupt = step == 1
+    return tensors
+
+
+EVERY_TENSOR = ("latents", "prompt_embeds", "negative_prompt_embeds")
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 7.5])
+@pytest.mark.parametrize("change", [look_on, halve_latents, forget_text, interrupt])
+def test_callbacks_see_and_change_what_they_do_in_the_stock_pipeline(
+    heeding, change, guidance_scale
+):
+    pipeline, stock = heeding, make_stock(heeding)
+    seen = {}
+
+    def callback(pipe, step, timestep, tensors):
+        numbers = (step, int(timestep), pipe.num_timesteps, pipe.guidance_scale, pipe.interrupt)
+        seen.setdefault(pipe, []).append((numbers, list(tensors), [*tensors.values()]))
+        return change(pipe, step, timestep, tensors)
+
+    plain = {"count": 2, "guidance_scale": guidance_scale, "output_type": "latent"}
+    settings = {
+        "callback_on_step_end": callback,
+        "callback_on_step_end_tensor_inputs": list(EVERY_TENSOR),
+    }
+    ours, theirs = (draw(pipe, **plain, **settings) for pipe in (pipeline, stock))
+    assert_same(ours, theirs)
+    assert len(seen[pipeline]) == len(seen[stock]) == (2 if change is interrupt else 4)
+    for one, two in zip(seen[pipeline], seen[stock], strict=True):
+        assert one[:2] == two[:2]
+        assert_same(one[2], two[2])
+    untouched = draw(pipeline, **plain)  # nothing lingers
+    assert_same(untouched, draw(stock, **plain))
+    assert differ(ours, untouched) is (change is not look_on)
+
+
+def test_an_official_callback_switches_guidance_off_for_each_batch(heeding):
+    settings = {"callback_on_step_end": SDCFGCutoffCallback(0.5), "output_type": "latent"}
+    ours, theirs = (draw(pipe, count=1, **settings) for pipe in (heeding, make_stock(heeding)))
+    assert_same(ours, theirs)
+    assert heeding.guidance_scale == 0
+    assert differ(ours, draw(heeding, count=1, output_type="latent"))
+    first, second = draw(heeding, count=2, batch_size=1, **settings)
+    assert_same(first[None], ours)
+    assert_same(second[None], draw(heeding, count=1, generator=generators(1, 1), **settings))
+
+    def switch_off(pipe, step, timestep, tensors):
+        pipe._guidance_scale *= step != 2
+        return {}
+
+    settings["callback_on_step_end"] = switch_off
+    assert_same(draw(heeding, count=2, **settings), torch.stack([first, second]))
+
+
+def test_a_callback_sees_latents_of_each_batch_unless_it_asks_for_more(pipeline):
     seen = []
 
     def callback(pipe, step, timestep, tensors):
-        seen.append((step, timestep))
-        return {"latents": torch.zeros_like(tensors["latents"])}
+        seen.append((step, {name: len(value) for name, value in tensors.items()}))
+        pipe._interrupt = len(seen) == 6
+        return {}
 
-    found = draw(pipeline, callback_on_step_end=callback, output_type="latent")
-    assert [step for step, _ in seen] == [0, 1, 2, 3] and seen[0][1] > seen[-1][1]
-    assert not found.any()
+    assert len(draw(pipeline, count=5, callback_on_step_end=callback, batch_size=2)) == 5
+    assert seen == [(step, {"latents": 2}) for step in (0, 1, 2, 3, 0, 1)]
 
 
 def test_components_are_left_as_they_were(pipeline):

@@ -40,10 +40,14 @@ def test_learns_draws_judges_and_leaves_a_sheet(tmp_path):
     assert found.to_dict()["sheet"] == str(found.sheet)
 
     pictures = sorted((found.folder / "pictures").glob("*.png"))
-    assert [read_record(path).seed for path in pictures] == [0, 1]
-    for path in pictures:
-        settings = ReplaySettings(file=path, output=tmp_path / f"again-{path.name}")
-        assert replay(settings).data["identical"]
+    before = sorted((found.folder / "before").glob("*.png"))
+    for drawn, word in ((before, " and "), (pictures, " {} ")):
+        records = [read_record(path) for path in drawn]
+        assert [record.seed for record in records] == [0, 1]
+        assert all(word in record.prompt for record in records)
+        for path in drawn:
+            again = ReplaySettings(file=path, output=tmp_path / f"again-{path.name}")
+            assert replay(again).data["identical"]
 
     again = quickstart(make_config(tmp_path))
     assert again.folder == tmp_path / "out-1"

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from tests.pipelines.reversion.stand_ins import write_exemplars
 from tests.toys import make_toy_stable_diffusion, toy_folder
-from visionrel.artifacts import load_learned_embeds
+from visionrel.artifacts import load_learned_embeds, sha256_of
 from visionrel.bases import Base, resolve_base
+from visionrel.cli.replay import ReplaySettings, replay
 from visionrel.data import read_exemplars
 from visionrel.errors import InputError
 from visionrel.losses import relation_steering_loss
@@ -128,6 +129,7 @@ def test_bad_settings(data, changes, message):
         ({"relation_token": "cat"}, "already in the tokenizer's vocabulary"),
         ({"base": "nowhere"}, "Unknown base"),
         ({"validation_prompts": ("cat <x> box",)}, "names <x>, which is not loaded"),
+        ({"validation_prompts": ("",)}, "`prompts` needs at least one"),
         ({"train_data_dir": Path("nowhere")}, "is not a folder"),
     ],
 )
@@ -320,10 +322,35 @@ def test_training_leaves_what_generation_reads(data):
         assert (out / f"checkpoint-{step}" / EMBEDDINGS_NAME).is_file()
     pictures = sorted((out / "validation/step-4").glob("*.png"))
     assert [path.name for path in pictures] == [
-        f"000{index}_cat-box_seed{5 + index}.png" for index in range(3)
+        f"000{index}_cat-r-box_seed{5 + index}.png" for index in range(3)
     ]
-    assert read_record(pictures[0]).config["step"] == 4
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("use_ema", [False, True])
+def test_validation_pictures_replay_bit_for_bit(data, tmp_path, use_ema):
+    config = make_config(data, validation_steps=3, num_validation_images=3, use_ema=use_ema)
+    train(config)
+    pictures = sorted((config.output_dir / "validation/step-3").glob("*.png"))
+    assert len(pictures) == 3
+    learned = config.output_dir / "learned_embeds-steps-3.safetensors"
+    for path in pictures:
+        assert read_record(path).adapter == {str(learned): sha256_of(learned)}
+        again = ReplaySettings(file=path, output=tmp_path / f"again-{path.name}")
+        assert replay(again).data["identical"]
+
+
+def test_validation_draws_with_the_row_that_it_leaves(data, monkeypatch):
+    seen = []
+
+    def note(pipeline, settings, base):
+        index = pipeline.tokenizer.convert_tokens_to_ids("<R>")
+        row = pipeline.text_encoder.get_input_embeddings()(torch.tensor([index]))[0]
+        seen.append((row, load_learned_embeds(settings.relations[0])["<R>"]))
+
+    monkeypatch.setattr(trainer, "draw_with_records", note)
+    train(make_config(data, validation_steps=1, max_train_steps=2))
+    assert all(torch.equal(*pair) for pair in seen) and not torch.equal(seen[0][0], seen[1][0])
 
 
 def test_stock_diffusers_loads_the_result(data):
