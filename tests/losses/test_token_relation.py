@@ -81,13 +81,15 @@ def test_published_size():
     """Behaviours 14 and 16 at 3600 tokens of 768 channels, tiles chosen by the loss itself."""
     # Fewer directions leave so little gradient that rounding the tokens moves it by more than 2 %.
     student, teacher = (make_relations(seed, 768, (1, 24, 150), 24) for seed in (0, 20))
-    value, gradient = value_and_gradient(dense_loss, student, teacher)
-    found = value_and_gradient(token_relation_distillation_loss, student, teacher)
-    torch.testing.assert_close(found[0], value, rtol=1e-6, atol=0)
-    assert (found[1] - gradient).norm() < 1e-4 * gradient.norm()
-    found = value_and_gradient(token_relation_distillation_loss, student.bfloat16(), teacher)
-    torch.testing.assert_close(found[0], value, rtol=1e-3, atol=0)
-    assert (found[1].float() - gradient).norm() < 2e-2 * gradient.norm()
+    # In float64: on some processors the dense form's gradient in float32 is off by 3e-4.
+    value, gradient = value_and_gradient(dense_loss, student.double(), teacher.double())
+    for dtype, loss_error, gradient_error in (
+        (torch.float32, 1e-6, 1e-5),
+        (torch.bfloat16, 1e-3, 2e-2),
+    ):
+        found = value_and_gradient(token_relation_distillation_loss, student.to(dtype), teacher)
+        torch.testing.assert_close(found[0].double(), value, rtol=loss_error, atol=0)
+        assert (found[1].double() - gradient).norm() < gradient_error * gradient.norm()
 
 
 def test_gradient_is_that_of_finite_differences():
