@@ -1,42 +1,13 @@
 """Several processes on the CPU with gloo."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import torch
 
+from tests.processes import launch
 from tests.training.test_loop import metrics_of
 from tests.training.toy_task import ToyTask, result_of, toy_config
 from visionrel.training import train
-
-
-ROOT = Path(__file__).parents[2]
-
-
-def launch(*command):
-    # `accelerate launch --cpu` would start one process; this way it starts two, which then find
-    # no GPU and talk through gloo
-    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launcher += ["--main_process_port", "0"]
-    result = subprocess.run(
-        [sys.executable, *launcher, "-m", *command],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "TQDM_DISABLE": "1",
-            "ACCELERATE_USE_CPU": "true",
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def test_two_processes_equal_one_with_the_same_global_batch(tmp_path):

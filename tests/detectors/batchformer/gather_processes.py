@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tests.processes import leave
 from visionrel.errors import InputError
 
 
@@ -73,7 +74,7 @@ def main() -> None:
         layer(torch.randn(2, 4 + rank, 8, dtype=torch.float64))
     except InputError as error:
         print("refused" if "one size on all processes" in str(error) else error, flush=True)
-    torch.distributed.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.training.test_processes import launch
+from tests.processes import launch
 from visionrel.detectors import BatchFormerLayer
 
 

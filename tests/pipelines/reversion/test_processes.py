@@ -4,8 +4,8 @@ import torch
 
 from tests.pipelines.reversion.stand_ins import write_exemplars
 from tests.pipelines.reversion.test_trainer import load_row, make_config
+from tests.processes import launch
 from tests.toys import toy_folder
-from tests.training.test_processes import launch
 from visionrel.pipelines.reversion.trainer import train
 
 

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from tests.pipelines.videorepa.test_trainer import make_config, write_clips
 from tests.pipelines.videorepa.toys import toy_base_folder, toy_teacher_folder
-from tests.training.test_processes import launch
+from tests.processes import launch
 from visionrel.pipelines.videorepa.pipeline import LORA_NAME, TRANSFORMER_FOLDER, WEIGHTS_NAME
 from visionrel.pipelines.videorepa.trainer import HEADS_NAME, train
 
