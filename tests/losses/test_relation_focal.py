@@ -8,7 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visionrel.losses import relation_focal_probabilities, sample_timesteps
+from visionrel.losses import (
+    focal_probabilities_at,
+    relation_focal_probabilities,
+    sample_timesteps,
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -78,3 +82,27 @@ def test_bad_number_of_timesteps(num_timesteps):
 def test_bad_probabilities():
     with pytest.raises(ValueError, match=r"`probabilities`.*2, 3"):
         sample_timesteps(torch.ones(2, 3), 1, np.random.default_rng(0))
+
+
+def schedule(last_beta: float) -> torch.Tensor:
+    betas = torch.linspace(0.00085**0.5, last_beta**0.5, 1000) ** 2
+    return (1 - betas).cumprod(0)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_on_the_published_schedule_it_is_the_published_distribution(alpha):
+    found = focal_probabilities_at(schedule(0.012), alpha)
+    assert torch.equal(found, relation_focal_probabilities(1000, alpha))
+
+
+def test_elsewhere_equal_noise_gets_equal_weight():
+    noisier = schedule(0.025)
+    found, published = focal_probabilities_at(noisier), relation_focal_probabilities(1000)
+    torch.testing.assert_close(found.sum().item(), 1.0, rtol=0, atol=1e-12)
+    ratio, known = (a / (1 - a) for a in (noisier, schedule(0.012)))
+    for level in (50.0, 1.0, 0.05):  # as much is drawn below every signal-to-noise ratio
+        shares = [p[r > level].sum().item() for p, r in ((found, ratio), (published, known))]
+        assert shares[0] == pytest.approx(shares[1], abs=2e-3)
+    assert found[ratio < known[-1]].sum() == 0
+    silent = torch.cat([noisier[:-1], torch.zeros(1)])  # ends in noise alone
+    assert focal_probabilities_at(silent).isfinite().all()

@@ -1,6 +1,10 @@
 """Losses and sampling distributions, one paper's idea per file, all pure functions."""
 
-from visionrel.losses.relation_focal import relation_focal_probabilities, sample_timesteps
+from visionrel.losses.relation_focal import (
+    focal_probabilities_at,
+    relation_focal_probabilities,
+    sample_timesteps,
+)
 from visionrel.losses.relation_learning import relation_learning_loss
 from visionrel.losses.relation_steering import relation_steering_loss
 from visionrel.losses.scene_condition import scene_condition_loss
@@ -10,6 +14,7 @@ from visionrel.losses.token_relation import RelationTerms, token_relation_distil
 
 __all__ = [
     "RelationTerms",
+    "focal_probabilities_at",
     "relation_focal_probabilities",
     "relation_learning_loss",
     "relation_steering_loss",

@@ -50,6 +50,51 @@ def relation_focal_probabilities(num_timesteps: int, alpha: float = 0.5) -> Tens
     return (1 - alpha * angles.cos()) / (num_timesteps - alpha)
 
 
+def focal_probabilities_at(alphas_cumprod: Tensor, alpha: float = 0.5) -> Tensor:
+    r"""Carries relation-focal sampling over to another noise schedule than Stable Diffusion's.
+
+    The paper's f weighs the steps t of Stable Diffusion, but what a step shows is decided by its
+    signal-to-noise ratio. So each step of another schedule counts as the step
+    :math:`\tau(t)` of Stable Diffusion with the same ratio:
+
+    .. math::
+        p(t) \propto f(\tau(t))\, \tau'(t)
+
+    Steps noisier than Stable Diffusion's last are never drawn: a small picture shows nothing
+    there, and the token would learn where the exemplars' objects stand. The authors have Stable
+    Diffusion's schedule alone, for which this is :func:`relation_focal_probabilities`.
+
+    Args:
+        alphas_cumprod: the schedule's products of (1 - beta), shape (num_timesteps,), falling.
+        alpha: strength in [0, 1]; 0 is uniform over the steps of Stable Diffusion.
+
+    Returns:
+        Probabilities, shape (num_timesteps,), float64, with sum 1.
+    """
+    published = _stable_diffusion_schedule()
+    focal = relation_focal_probabilities(len(published), alpha)
+    given = alphas_cumprod.detach().double().cpu()
+    if given.shape == published.shape and torch.allclose(given, published, rtol=1e-4, atol=1e-6):
+        return focal
+    steps = np.arange(len(published))
+    noise, known = _log_noise(given), _log_noise(published)
+    places = np.interp(noise, known, steps, right=len(published))
+    weights = np.interp(places, steps, focal.numpy()) * np.gradient(places)
+    weights[places >= len(published)] = 0
+    return torch.from_numpy(weights / weights.sum())
+
+
+def _stable_diffusion_schedule() -> Tensor:
+    """Products of (1 - beta) of Stable Diffusion 1.5: scaled-linear betas, 1000 steps."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    return (1 - betas).cumprod(0)
+
+
+def _log_noise(alphas_cumprod: Tensor) -> np.ndarray:
+    """Negative logarithm of the signal-to-noise ratio; it rises from step to step."""
+    return (torch.log1p(-alphas_cumprod) - alphas_cumprod.log()).numpy()
+
+
 def sample_timesteps(
     probabilities: Tensor, count: int, random: np.random.Generator | np.random.RandomState
 ) -> Tensor:
