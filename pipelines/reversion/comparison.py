@@ -16,17 +16,21 @@ from itertools import product
 import numpy as np
 
 from visionrel.evaluation import Variant, choose
+from visionrel.pipelines.reversion.config import INITIALIZER
 from visionrel.worlds.scenes import HELD_OUT, PLAIN, RELATIONS, Relation, SceneObject, sample_scene
 
 
-REVERSION, TEXTUAL_INVERSION, NO_STEERING, NO_FOCAL, INITIALISER, WORDS = (
-    *("reversion", "textual_inversion", "no_steering", "no_focal", "initialiser", "nearest_words"),
+REVERSION, TEXTUAL_INVERSION, LONG_INVERSION, NO_PRIOR, NO_STEERING, NO_FOCAL = (
+    *("reversion", "textual_inversion", "long_textual_inversion"),
+    *("no_prior", "no_steering", "no_focal"),
 )
+INITIALISER, WORDS = "initialiser", "nearest_words"
+_INVERSION = {"steer_weight": 0.0, "importance_sampling": False, "initializer_token": INITIALIZER}
 VARIANTS: dict[str, Variant] = {
     REVERSION: Variant("ReVersion"),
-    TEXTUAL_INVERSION: Variant(
-        "textual inversion", {"steer_weight": 0.0, "importance_sampling": False}
-    ),
+    TEXTUAL_INVERSION: Variant("textual inversion", _INVERSION),
+    LONG_INVERSION: Variant("textual inversion, 200 steps", {**_INVERSION, "max_train_steps": 200}),
+    NO_PRIOR: Variant("ReVersion from the word 'and'", {"initializer_token": INITIALIZER}),
     NO_STEERING: Variant("ReVersion without steering", {"steer_weight": 0.0}),
     NO_FOCAL: Variant("ReVersion without focal sampling", {"importance_sampling": False}),
     INITIALISER: Variant("initialiser word", None),

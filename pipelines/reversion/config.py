@@ -12,12 +12,19 @@ from visionrel.pipelines.reversion.benchmark import BenchmarkRelation, benchmark
 from visionrel.training.config import TrainingConfig
 
 
+INITIALIZER = "and"
+"""The word that the authors start from."""
+BEST_PREPOSITION = "best_preposition"
+"""Instead of a word: the preposition that describes the exemplars best."""
+
+
 @dataclass(kw_only=True)
 class TrainConfig(TrainingConfig):
     """Learn a relation as one token from a handful of pictures that show it.
 
     The defaults are the authors' recommended run; their command's own defaults switch steering
-    and focal sampling off. A base below 256 pixels gets fewer and longer steps.
+    and focal sampling off. A base below 256 pixels gets fewer and longer steps, which begin at the
+    best preposition and shrink to 0.
     """
 
     train_data_dir: Path
@@ -31,8 +38,10 @@ class TrainConfig(TrainingConfig):
 
     relation_token: str = "<R>"
     """Name of the token to learn; prompts find it in any case."""
-    initializer_token: str = "and"
-    """Word whose embedding the token starts from; must be one token of the base's vocabulary."""
+    initializer_token: str | None = None
+    """Word whose embedding the token starts from, one token of the base's vocabulary, or
+    `best_preposition`, the one that describes the exemplars best; `and` when not given, the best
+    preposition for a base below 256 pixels."""
     resolution: int | None = None
     """Height and width of training pictures in pixels; the base's own size when not given."""
     center_crop: bool = False
@@ -45,11 +54,24 @@ class TrainConfig(TrainingConfig):
     gradient_accumulation_steps: int | None = None
     """Micro-batches per optimizer step; 4 when not given, 1 for a base below 256 pixels."""
     max_train_steps: int | None = None
-    """Optimizer steps; 3000 when not given, 200 for a base below 256 pixels."""
+    """Optimizer steps; 3000 when not given, 60 for a base below 256 pixels."""
     learning_rate: float | None = None
-    """Learning rate before `scale_lr`; 2.5e-4 when not given, 5e-4 for a base below 256 pixels."""
+    """Learning rate before `scale_lr`; 2.5e-4 when not given, 1e-3 for a base below 256 pixels."""
+    lr_scheduler: (
+        Literal[
+            "constant",
+            "constant_with_warmup",
+            "linear",
+            "cosine",
+            "cosine_with_restarts",
+            "polynomial",
+        ]
+        | None
+    ) = None
+    """Course of the learning rate; `constant` when not given, `cosine` for a base below 256
+    pixels."""
     scale_lr: bool = True
-    """Multiply the learning rate by accumulation x batch x processes: 2e-3 by default, 4e-3 for a
+    """Multiply the learning rate by accumulation x batch x processes: 2e-3 by default, 8e-3 for a
     base below 256 pixels."""
     gradient_checkpointing: bool = False
     """Recompute the U-Net's activations in the backward pass: slower, less memory."""
@@ -111,7 +133,7 @@ class TrainConfig(TrainingConfig):
             raise InputError(problems)
 
     def settle(self, base_resolution: int) -> "TrainConfig":
-        """Fills what depends on the base: picture size, batch and steps.
+        """Fills what depends on the base: picture size, start, batch and steps.
 
         Args:
             base_resolution: Size in pixels of the pictures that the base draws.
@@ -140,17 +162,22 @@ _AT_LEAST = {
 }
 # The authors' recommended command: 3000 steps of an effective batch of 8.
 _RECOMMENDED = {
+    "initializer_token": INITIALIZER,
+    "lr_scheduler": "constant",
     "train_batch_size": 2,
     "gradient_accumulation_steps": 4,
     "max_train_steps": 3000,
     "learning_rate": 2.5e-4,
 }
-# A fifteenth of the steps: at the authors' rate the token was still on its way.
+# A fiftieth of the steps. At a constant rate the token still follows every batch in the end, and
+# later steps learn where in the pictures the few exemplars stand.
 _SMALL_BASE = {
+    "initializer_token": BEST_PREPOSITION,
+    "lr_scheduler": "cosine",
     "train_batch_size": 8,
     "gradient_accumulation_steps": 1,
-    "max_train_steps": 200,
-    "learning_rate": 5e-4,
+    "max_train_steps": 60,
+    "learning_rate": 1e-3,
 }
 
 

@@ -28,7 +28,9 @@ from visionrel.evaluation import (
 )
 from visionrel.evaluation.charts import Figure
 from visionrel.pipelines.reversion.comparison import (
+    LONG_INVERSION,
     NO_FOCAL,
+    NO_PRIOR,
     NO_STEERING,
     REVERSION,
     TEXTUAL_INVERSION,
@@ -43,6 +45,8 @@ Sample = tuple[str, str, list[Image.Image], list[Image.Image]]
 # The paper's claims that one paired difference decides: the rival, and what is said of it.
 _CLAIMS = {
     TEXTUAL_INVERSION: "ReVersion shows the relation more often than textual inversion",
+    LONG_INVERSION: "ReVersion shows it more often than textual inversion after 200 steps",
+    NO_PRIOR: "Starting from the best preposition helps",
     NO_STEERING: "Relation steering helps",
     NO_FOCAL: "Relation-focal importance sampling helps",
     WORDS: "A learned token shows the relation more often than words do",

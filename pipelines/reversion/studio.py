@@ -117,10 +117,9 @@ class Studio:
                 output_dir=Path(folder),
                 base=str(self.base.folder) if self.base.kind == "folder" else self.base.name,
                 seed=seed,
-                max_train_steps=max_train_steps,
                 report_to="none",
                 device="cpu" if self.device == "cpu" else "auto",
-                **settings,
+                **{"max_train_steps": max_train_steps, **settings},
             )
             try:
                 train(config, on_step=on_step)

@@ -89,10 +89,8 @@ def check_new_token(tokenizer: PreTrainedTokenizerBase, relation_token: str) -> 
         )
 
 
-def initializer_row(
-    tokenizer: PreTrainedTokenizerBase, text_encoder: PreTrainedModel, word: str
-) -> Tensor:
-    """Copies the embedding of a word to start from.
+def initializer_id(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
+    """Finds the word whose embedding a token starts from.
 
     Raises:
         InputError: If the word is not exactly one token.
@@ -104,7 +102,7 @@ def initializer_row(
             f"`initializer_token` must be a single token of the base's vocabulary, got {word!r}, "
             f"which is {pieces}; use a common word such as 'and'."
         )
-    return text_encoder.get_input_embeddings().weight[ids[0]].detach().clone()
+    return ids[0]
 
 
 def fill_prompt(prompt: str, tokens: Collection[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from accelerate import PartialState
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
@@ -26,12 +27,19 @@ from visionrel.data import (
 )
 from visionrel.errors import InputError
 from visionrel.losses import (
+    focal_probabilities_at,
     relation_focal_probabilities,
     relation_steering_loss,
     sample_timesteps,
 )
-from visionrel.pipelines.reversion.config import GenerateConfig, TrainConfig
+from visionrel.pipelines.reversion.config import (
+    BEST_PREPOSITION,
+    INITIALIZER,
+    GenerateConfig,
+    TrainConfig,
+)
 from visionrel.pipelines.reversion.generate import draw_with_records
+from visionrel.pipelines.reversion.initializer import choose_preposition
 from visionrel.pipelines.reversion.pipeline import (
     EMBEDDINGS_NAME,
     ReVersionPipeline,
@@ -44,11 +52,12 @@ from visionrel.pipelines.reversion.tokens import (
     check_new_token,
     encode_text,
     fill_prompt,
-    initializer_row,
+    initializer_id,
     relation_tokens,
 )
 from visionrel.training import SampleRandom, Task, TrainingResult, weight_dtype
 from visionrel.training import train as run_training
+from visionrel.training.checkpoints import find_checkpoint
 
 
 logger = logging.getLogger(__name__)
@@ -69,6 +78,8 @@ def train(
     exemplars = load_exemplars(config, base)
     components = load_components(base)
     task = ReVersionTask(config, components, exemplars, base)
+    if task.config.initializer_token == BEST_PREPOSITION and find_checkpoint(config) is None:
+        choose_preposition(task, PartialState(cpu=config.device == "cpu").device)
     return run_training(task, task.config, on_step=on_step)
 
 
@@ -127,11 +138,24 @@ class ReVersionTask(Task):
         self.validation = self._plan_validation()
         self.num_items = len(self.dataset)
         self.noise_scheduler = DDPMScheduler.from_config(components.scheduler.config)
-        self.timestep_probabilities = relation_focal_probabilities(
-            self.noise_scheduler.config.num_train_timesteps,
-            config.alpha if config.importance_sampling else 0.0,
-        )
+        self.timestep_probabilities = self._choose_timesteps()
         self._moments: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the latents."""
+        side = self.config.resolution // self.vae_factor
+        return self.vae.config.latent_channels, side, side
+
+    @torch.no_grad()
+    def start_from(self, index: int) -> None:
+        """Sets the token to the row of a word, by its id."""
+        self.initializer_id = index
+        self.relation.copy_(self.text_encoder.get_input_embeddings().weight[index])
+
+    def fill(self, template: str) -> str:
+        """A caption with the relation token in its place."""
+        return fill_template(template, self.config.relation_token)
 
     def describe(self, item: int) -> str:
         """The exemplar's file name."""
@@ -149,8 +173,7 @@ class ReVersionTask(Task):
     def sample(self, item: int, random: SampleRandom) -> dict[str, Any]:
         """Draws a caption, positives, a timestep and the noises of one exemplar."""
         drawn = self.dataset.draw(item, random.python)
-        side = self.config.resolution // self.vae_factor
-        shape = (self.vae.config.latent_channels, side, side)
+        shape = self.latent_shape
         return {
             "picture": drawn.picture,
             "input_ids": encode_text(self.tokenizer, drawn.caption),
@@ -162,7 +185,7 @@ class ReVersionTask(Task):
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Computes the denoising loss, the steering loss and their weighted sum."""
-        denoise = self._compute_denoising_loss(batch)
+        denoise = self.denoising_loss(batch)
         weighted = self.config.denoise_weight * denoise
         terms = {"loss": weighted, "denoise": denoise, "denoise_weighted": weighted}
         if not self.config.steer_weight:
@@ -191,6 +214,14 @@ class ReVersionTask(Task):
         row = {self.config.relation_token: weights["relation"]}
         for path in paths:
             save_learned_embeds(path, row, self._metadata(step))
+
+    def extra_state(self) -> dict[str, Tensor]:
+        """The word that the token started from."""
+        return {"initializer_id": torch.tensor(self.initializer_id)}
+
+    def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
+        """Takes that word back."""
+        self.initializer_id = int(state["initializer_id"])
 
     def validate(self, step: int, folder: Path) -> dict[str, float]:
         """Draws the validation prompts, every time from the same noise.
@@ -236,6 +267,12 @@ class ReVersionTask(Task):
         if problems:
             raise InputError(problems)
 
+    def _choose_timesteps(self) -> Tensor:
+        """Probability of each timestep; focal sampling goes by the base's noise levels."""
+        if self.config.importance_sampling:
+            return focal_probabilities_at(self.noise_scheduler.alphas_cumprod, self.config.alpha)
+        return relation_focal_probabilities(len(self.noise_scheduler.alphas_cumprod), 0.0)
+
     def _plan_validation(self) -> GenerateConfig:
         """Fills in the token now, so that a wrong prompt stops the run before it starts."""
         config = self.config
@@ -268,7 +305,11 @@ class ReVersionTask(Task):
             self.unet.enable_gradient_checkpointing()
 
     def _add_token(self) -> Tensor:
-        row = initializer_row(self.tokenizer, self.text_encoder, self.config.initializer_token)
+        word = self.config.initializer_token
+        # The best preposition is chosen once all is in place; until then any word does.
+        word = INITIALIZER if word == BEST_PREPOSITION else word
+        self.initializer_id = initializer_id(self.tokenizer, word)
+        row = self.text_encoder.get_input_embeddings().weight[self.initializer_id].detach().clone()
         add_relation_tokens(self.tokenizer, self.text_encoder, {self.config.relation_token: row})
         return row
 
@@ -276,7 +317,8 @@ class ReVersionTask(Task):
         """Hook of the token table: the relation's row comes from the parameter."""
         return torch.where((inputs[0] == self.token_id)[..., None], self.relation, found)
 
-    def _compute_denoising_loss(self, batch: dict[str, Tensor]) -> Tensor:
+    def denoising_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Mean squared error of the U-Net's prediction of the noise, or of the velocity."""
         noise, timesteps = batch["noise"], batch["timestep"]
         latents = self._sample_latents(batch["picture"], batch["latent_noise"])
         noisy = self.noise_scheduler.add_noise(latents, noise, timesteps)
@@ -316,7 +358,7 @@ class ReVersionTask(Task):
             "method": "reversion",
             "relation": self.config.train_data_dir.name,
             "relation_token": self.config.relation_token,
-            "initializer_token": self.config.initializer_token,
+            "initializer_token": self.tokenizer.decode([self.initializer_id]).strip(),
             **base,
             "step": str(step),
             "seed": str(self._seed()),

@@ -51,12 +51,17 @@ def test_variants_switch_parts_of_the_method_off():
         for name, variant in VARIANTS.items()
         if variant.settings is not None
     }
-    parts = {name: (c.steer_weight > 0, c.importance_sampling) for name, c in made.items()}
+    parts = {
+        name: (c.steer_weight > 0, c.importance_sampling, c.initializer_token, c.max_train_steps)
+        for name, c in made.items()
+    }
     assert parts == {
-        "reversion": (True, True),
-        "textual_inversion": (False, False),
-        "no_steering": (False, True),
-        "no_focal": (True, False),
+        "reversion": (True, True, None, None),
+        "textual_inversion": (False, False, "and", None),
+        "long_textual_inversion": (False, False, "and", 200),
+        "no_prior": (True, True, "and", None),
+        "no_steering": (False, True, None, None),
+        "no_focal": (True, False, None, None),
     }
 
 

@@ -25,7 +25,7 @@ from visionrel.artifacts import load_learned_embeds
 from visionrel.cli.main import main
 from visionrel.pipelines.reversion.config import TrainConfig
 from visionrel.pipelines.reversion.pipeline import few_step_scheduler
-from visionrel.pipelines.reversion.tokens import add_relation_tokens, initializer_row
+from visionrel.pipelines.reversion.tokens import add_relation_tokens, initializer_id
 
 
 MEMORY_LIMIT_GIB = 24
@@ -46,7 +46,8 @@ def test_token_table_grows_by_the_placeholder():
     tokenizer = make_clip_tokenizer()
     with torch.device("meta"):
         text_encoder = REAL.make_text_encoder()
-        row = initializer_row(tokenizer, text_encoder, "and")
+        table = text_encoder.get_input_embeddings().weight
+        row = table[initializer_id(tokenizer, "and")]
         add_relation_tokens(tokenizer, text_encoder, {"<R>": row})
     assert tokenizer.convert_tokens_to_ids("<R>") == CLIP_SIZE == 49408
     assert tokenizer("cat <r> stone").input_ids[2] == 49408

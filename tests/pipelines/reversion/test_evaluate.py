@@ -61,7 +61,7 @@ def test_writes_cells_report_and_docs_and_does_nothing_twice(tmp_path, monkeypat
     text = (tmp_path / "docs" / "results.md").read_text()
     assert "## ReVersion" in text and "figures/reversion_relation.png" in text
     assert "evaluate reversion --base" in text and "--relations diagonal riding --variants" in text
-    assert "not run: ReVersion without steering, ReVersion without focal sampling." in text
+    assert "ReVersion from the word 'and', ReVersion without steering" in text
     for name in ("relation", "entities", "vocabulary", "samples_reversion"):
         assert (tmp_path / "docs" / "figures" / f"reversion_{name}.png").is_file()
 
@@ -154,6 +154,6 @@ def test_scores_of_another_judge_are_not_mixed_in(tmp_path, monkeypatch):
 
 def test_scores_of_other_training_defaults_are_not_mixed_in(tmp_path, monkeypatch):
     module._Evaluation(make_config(tmp_path))
-    monkeypatch.setitem(_SMALL_BASE, "learning_rate", 1e-3)
-    with pytest.raises(InputError, match=r"`train learning_rate` was 0\.0005, is 0\.001"):
+    monkeypatch.setitem(_SMALL_BASE, "learning_rate", 2e-3)
+    with pytest.raises(InputError, match=r"`train learning_rate` was 0\.001, is 0\.002"):
         module._Evaluation(make_config(tmp_path))

@@ -89,12 +89,14 @@ def test_defaults_are_the_recommended_run(data):
     assert (config.adam_beta1, config.adam_beta2, config.adam_epsilon) == (0.9, 0.999, 1e-8)
     assert config.adam_weight_decay == 0.01 and config.max_grad_norm is None
     assert config.mixed_precision == "no" and config.lr_scheduler == "constant"
+    assert config.initializer_token == "and"
 
 
 def test_small_bases_have_their_own(data):
     config = TrainConfig(train_data_dir=data, max_train_steps=7).settle(64)
     assert (config.resolution, config.train_batch_size, config.max_train_steps) == (64, 8, 7)
-    assert config.learning_rate * config.train_batch_size == pytest.approx(4e-3)
+    assert config.learning_rate * config.train_batch_size == pytest.approx(8e-3)
+    assert (config.initializer_token, config.lr_scheduler) == ("best_preposition", "cosine")
     assert TrainConfig(train_data_dir=data, learning_rate=0.1).settle(64).learning_rate == 0.1
 
 
@@ -185,7 +187,7 @@ class FullTable(nn.Module):
         weight = embedding._parameters.pop("weight")
         embedding.weight = self.table
         try:
-            denoise = task._compute_denoising_loss(batch)
+            denoise = task.denoising_loss(batch)
         finally:
             del embedding.weight
             embedding.weight = nn.Parameter(weight, requires_grad=False)
@@ -382,7 +384,8 @@ def test_same_seed_same_row_whatever_the_split(data):
 
 
 def test_resumed_run_ends_with_the_same_bits(data):
-    whole = make_config(data, output_dir=data.parent / "whole", checkpointing_steps=2)
+    changes = {"checkpointing_steps": 2, "lr_scheduler": "constant"}
+    whole = make_config(data, output_dir=data.parent / "whole", **changes)
     train(whole)
     cut = dataclasses.replace(whole, output_dir=data.parent / "cut", max_train_steps=2)
     train(cut)
@@ -396,8 +399,9 @@ def test_resume_keeps_the_split_only_with_steering(data):
     free = make_config(data, steer_weight=0.0).free_on_resume
     fixed = make_config(data).free_on_resume
     assert free - fixed == {"train_batch_size", "gradient_accumulation_steps"}
-    train(make_config(data, max_train_steps=1))
+    train(make_config(data, max_train_steps=1, lr_scheduler="constant"))
     looks = {"validation_prompts": ("cat {} box",), "num_validation_images": 1}
+    looks["lr_scheduler"] = "constant"
     again = {"max_train_steps": 2, "resume_from_checkpoint": "latest", **looks}
     split = {"train_batch_size": 1, "gradient_accumulation_steps": 2}
     with pytest.raises(InputError, match="`train_batch_size` is 1"):
