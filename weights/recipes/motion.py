@@ -267,6 +267,9 @@ def _write(
     """Put the parts together as a stock CogVideoX folder."""
     place = config.output_dir / "motion"
     shutil.rmtree(place, ignore_errors=True)
+    # The last calls' padding and truncation would be written too.
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
     assemble(transformer, tokenizer, text_encoder, vae).save_pretrained(place)
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     return {"base": str(place), "megabytes": round(size / 1e6, 1)}
