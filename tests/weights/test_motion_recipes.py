@@ -1,5 +1,6 @@
 """The recipes of the motion base and its teacher run from end to end, in one step each."""
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -55,6 +56,11 @@ def pipeline(built) -> CogVideoXPipeline:
     loaded = CogVideoXPipeline.from_pretrained(built / "motion", dtype=torch.float32)
     loaded.set_progress_bar_config(disable=True)
     return loaded
+
+
+def test_padding_of_the_training_is_not_saved(built):
+    saved = json.loads((built / "motion" / "tokenizer" / "tokenizer.json").read_text())
+    assert saved["padding"] is None and saved["truncation"] is None
 
 
 def test_clips_beyond_whole_shards_are_cached_too(tmp_path, monkeypatch):
