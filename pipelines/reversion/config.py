@@ -54,7 +54,7 @@ class TrainConfig(TrainingConfig):
     gradient_accumulation_steps: int | None = None
     """Micro-batches per optimizer step; 4 when not given, 1 for a base below 256 pixels."""
     max_train_steps: int | None = None
-    """Optimizer steps; 3000 when not given, 60 for a base below 256 pixels."""
+    """Optimizer steps; 3000 when not given, 100 for a base below 256 pixels."""
     learning_rate: float | None = None
     """Learning rate before `scale_lr`; 2.5e-4 when not given, 1e-3 for a base below 256 pixels."""
     lr_scheduler: (
@@ -169,14 +169,14 @@ _RECOMMENDED = {
     "max_train_steps": 3000,
     "learning_rate": 2.5e-4,
 }
-# A fiftieth of the steps. At a constant rate the token still follows every batch in the end, and
+# A thirtieth of the steps. At a constant rate the token still follows every batch in the end, and
 # later steps learn where in the pictures the few exemplars stand.
 _SMALL_BASE = {
     "initializer_token": BEST_PREPOSITION,
     "lr_scheduler": "cosine",
     "train_batch_size": 8,
     "gradient_accumulation_steps": 1,
-    "max_train_steps": 60,
+    "max_train_steps": 100,
     "learning_rate": 1e-3,
 }
 
