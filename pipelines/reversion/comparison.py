@@ -16,7 +16,7 @@ from itertools import product
 import numpy as np
 
 from visionrel.evaluation import Variant, choose
-from visionrel.pipelines.reversion.config import INITIALIZER
+from visionrel.pipelines.reversion.config import AUTHORS_INITIALIZER
 from visionrel.worlds.scenes import HELD_OUT, PLAIN, RELATIONS, Relation, SceneObject, sample_scene
 
 
@@ -25,12 +25,14 @@ REVERSION, TEXTUAL_INVERSION, LONG_INVERSION, NO_PRIOR, NO_STEERING, NO_FOCAL = 
     *("no_prior", "no_steering", "no_focal"),
 )
 INITIALISER, WORDS = "initialiser", "nearest_words"
-_INVERSION = {"steer_weight": 0.0, "importance_sampling": False, "initializer_token": INITIALIZER}
+_FROM_AND = {"initializer_token": AUTHORS_INITIALIZER}
+_INVERSION = {"steer_weight": 0.0, "importance_sampling": False, **_FROM_AND}
+_LONG_INVERSION = {**_INVERSION, "max_train_steps": 200}
 VARIANTS: dict[str, Variant] = {
     REVERSION: Variant("ReVersion"),
     TEXTUAL_INVERSION: Variant("textual inversion", _INVERSION),
-    LONG_INVERSION: Variant("textual inversion, 200 steps", {**_INVERSION, "max_train_steps": 200}),
-    NO_PRIOR: Variant("ReVersion from the word 'and'", {"initializer_token": INITIALIZER}),
+    LONG_INVERSION: Variant("textual inversion after 200 steps", _LONG_INVERSION),
+    NO_PRIOR: Variant("ReVersion from the word 'and'", _FROM_AND),
     NO_STEERING: Variant("ReVersion without steering", {"steer_weight": 0.0}),
     NO_FOCAL: Variant("ReVersion without focal sampling", {"importance_sampling": False}),
     INITIALISER: Variant("initialiser word", None),

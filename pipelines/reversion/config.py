@@ -9,10 +9,10 @@ from tyro.conf import arg
 
 from visionrel.errors import InputError
 from visionrel.pipelines.reversion.benchmark import BenchmarkRelation, benchmark_prompts
-from visionrel.training.config import TrainingConfig
+from visionrel.training.config import LRScheduler, TrainingConfig
 
 
-INITIALIZER = "and"
+AUTHORS_INITIALIZER = "and"
 """The word that the authors start from."""
 BEST_PREPOSITION = "best_preposition"
 """Instead of a word: the preposition that describes the exemplars best."""
@@ -57,17 +57,7 @@ class TrainConfig(TrainingConfig):
     """Optimizer steps; 3000 when not given, 100 for a base below 256 pixels."""
     learning_rate: float | None = None
     """Learning rate before `scale_lr`; 2.5e-4 when not given, 1e-3 for a base below 256 pixels."""
-    lr_scheduler: (
-        Literal[
-            "constant",
-            "constant_with_warmup",
-            "linear",
-            "cosine",
-            "cosine_with_restarts",
-            "polynomial",
-        ]
-        | None
-    ) = None
+    lr_scheduler: LRScheduler | None = None
     """Course of the learning rate; `constant` when not given, `cosine` for a base below 256
     pixels."""
     scale_lr: bool = True
@@ -162,7 +152,7 @@ _AT_LEAST = {
 }
 # The authors' recommended command: 3000 steps of an effective batch of 8.
 _RECOMMENDED = {
-    "initializer_token": INITIALIZER,
+    "initializer_token": AUTHORS_INITIALIZER,
     "lr_scheduler": "constant",
     "train_batch_size": 2,
     "gradient_accumulation_steps": 4,

@@ -26,7 +26,7 @@ from visionrel.pipelines.reversion.comparison import (
     choose_variants,
     nearest_words,
 )
-from visionrel.pipelines.reversion.config import INITIALIZER, EvaluateConfig, TrainConfig
+from visionrel.pipelines.reversion.config import AUTHORS_INITIALIZER, EvaluateConfig, TrainConfig
 from visionrel.pipelines.reversion.findings import Findings, make_report
 from visionrel.pipelines.reversion.studio import Pair, Studio
 from visionrel.weights_manifest import digest_of, load_manifest
@@ -184,7 +184,7 @@ class _Evaluation:
         if name == WORDS:
             phrases = nearest_words(relation)
         elif variant.settings is None:
-            phrases = [Phrase(INITIALIZER)]
+            phrases = [Phrase(AUTHORS_INITIALIZER)]
         else:
             phrases = [Phrase(self._learn(relation, seed, name, variant))]
         found = {}

@@ -45,7 +45,7 @@ Sample = tuple[str, str, list[Image.Image], list[Image.Image]]
 # The paper's claims that one paired difference decides: the rival, and what is said of it.
 _CLAIMS = {
     TEXTUAL_INVERSION: "ReVersion shows the relation more often than textual inversion",
-    LONG_INVERSION: "ReVersion shows it more often than textual inversion after 200 steps",
+    LONG_INVERSION: "ReVersion shows it more often than textual inversion after 200 steps does",
     NO_PRIOR: "Starting from the best preposition helps",
     NO_STEERING: "Relation steering helps",
     NO_FOCAL: "Relation-focal importance sampling helps",

@@ -7,6 +7,7 @@ while it learns; here it also begins there, with the preposition that says most 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from visionrel.errors import InputError
 from visionrel.pipelines.reversion.basis import encode_word
-from visionrel.pipelines.reversion.config import BEST_PREPOSITION, INITIALIZER
+from visionrel.pipelines.reversion.config import AUTHORS_INITIALIZER, BEST_PREPOSITION
 from visionrel.pipelines.reversion.tokens import encode_text
 
 
@@ -30,7 +31,7 @@ MOST_EXEMPLARS = 16
 
 
 @torch.no_grad()
-def choose_preposition(task: ReVersionTask, device: torch.device) -> str:
+def choose_preposition(task: ReVersionTask) -> str:
     """Finds the basis preposition under which the base denoises the exemplars best.
 
     Each preposition that is one token stands in the first caption of every exemplar in turn; all
@@ -38,8 +39,7 @@ def choose_preposition(task: ReVersionTask, device: torch.device) -> str:
     more timesteps. The authors start from "and" instead.
 
     Args:
-        task: Moved to the device; its token ends as the chosen word's.
-        device: Where to compute.
+        task: On its device; its token ends as the chosen word's.
 
     Raises:
         InputError: If the tokenizer knows no preposition.
@@ -49,15 +49,16 @@ def choose_preposition(task: ReVersionTask, device: torch.device) -> str:
     if not words:
         raise InputError(
             f"`initializer_token` is {BEST_PREPOSITION!r}, but the base's tokenizer knows no "
-            f"preposition as one token; name a word that it knows, such as {INITIALIZER!r}."
+            f"preposition as one token; name a word that it knows, such as {AUTHORS_INITIALIZER!r}."
         )
-    task.to(device)
     losses = dict.fromkeys(words, 0.0)
     for quantiles, kept in ROUNDS:
-        batches = [_make_batch(task, quantile, device) for quantile in quantiles]
+        batches = [batch for quantile in quantiles for batch in _make_batches(task, quantile)]
         for word in losses:
             task.start_from(words[word])
-            losses[word] += sum(float(task.denoising_loss(batch)) for batch in batches)
+            losses[word] += sum(
+                float(task.denoising_loss(batch)) * len(batch["picture"]) for batch in batches
+            )
         losses = dict(sorted(losses.items(), key=itemgetter(1))[:kept])
     (best,) = losses
     task.start_from(words[best])
@@ -65,18 +66,23 @@ def choose_preposition(task: ReVersionTask, device: torch.device) -> str:
     return best
 
 
-def _make_batch(task: ReVersionTask, level: float, device: torch.device) -> dict[str, Tensor]:
-    """The first exemplars under one timestep, always with the same noise."""
+def _make_batches(task: ReVersionTask, quantile: float) -> Iterator[dict[str, Tensor]]:
+    """The first exemplars under one timestep, always with the same noise, in the run's batches."""
     exemplars = task.dataset.exemplars[:MOST_EXEMPLARS]
     captions = [task.fill(exemplar.templates[0]) for exemplar in exemplars]
-    timestep = int(torch.searchsorted(task.timestep_probabilities.cumsum(0), level))
+    timestep = int(torch.searchsorted(task.timestep_probabilities.cumsum(0), quantile))
     generator = torch.Generator().manual_seed(0)
     shape = (len(exemplars), *task.latent_shape)
-    batch = {
+    whole = {
         "picture": torch.arange(len(exemplars)),
         "input_ids": torch.stack([encode_text(task.tokenizer, text) for text in captions]),
         "timestep": torch.full((len(exemplars),), timestep),
         "latent_noise": torch.randn(shape, generator=generator),
         "noise": torch.randn(shape, generator=generator),
     }
-    return {name: value.to(device) for name, value in batch.items()}
+    parts = (
+        value.to(task.relation.device).split(task.config.train_batch_size)
+        for value in whole.values()
+    )
+    for values in zip(*parts, strict=True):
+        yield dict(zip(whole, values, strict=True))

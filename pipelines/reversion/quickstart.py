@@ -18,7 +18,11 @@ from visionrel.data.exemplars import fill_template, read_exemplars
 from visionrel.errors import InputError
 from visionrel.evaluation import Pictures, SheetRow
 from visionrel.pipelines.reversion.comparison import Phrase, choose_relations
-from visionrel.pipelines.reversion.config import INITIALIZER, GenerateConfig, QuickstartConfig
+from visionrel.pipelines.reversion.config import (
+    AUTHORS_INITIALIZER,
+    GenerateConfig,
+    QuickstartConfig,
+)
 from visionrel.pipelines.reversion.generate import COMMAND, draw
 from visionrel.pipelines.reversion.pipeline import EMBEDDINGS_NAME
 from visionrel.pipelines.reversion.studio import Pair, Scores, Studio, picture_seed
@@ -80,7 +84,7 @@ def quickstart(config: QuickstartConfig) -> Quickstart:
     folder = _free_folder(config.output_dir)
     exemplars = prepare_exemplars(relation, config.exemplars, folder / "exemplars")
 
-    word = Phrase(INITIALIZER)
+    word = Phrase(AUTHORS_INITIALIZER)
     before = _draw_with_records(studio, word, (), pairs, config, folder / "before")
     logger.info("learning %s from %d exemplars", relation.name, config.exemplars)
     learned = folder / EMBEDDINGS_NAME
@@ -182,7 +186,7 @@ def _rows(
 ) -> tuple[SheetRow, ...]:
     """Exemplars above, pictures before and after learning below."""
     shown = read_exemplars(exemplars)[:SHOWN]
-    word = INITIALIZER
+    word = AUTHORS_INITIALIZER
     rows = [
         SheetRow(
             f"Exemplars: {relation.name} is what {_TOKEN} should mean",

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from accelerate import PartialState
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
@@ -33,17 +32,14 @@ from visionrel.losses import (
     sample_timesteps,
 )
 from visionrel.pipelines.reversion.config import (
+    AUTHORS_INITIALIZER,
     BEST_PREPOSITION,
-    INITIALIZER,
-    GenerateConfig,
     TrainConfig,
 )
 from visionrel.pipelines.reversion.generate import draw_with_records
 from visionrel.pipelines.reversion.initializer import choose_preposition
 from visionrel.pipelines.reversion.pipeline import (
     EMBEDDINGS_NAME,
-    ReVersionPipeline,
-    few_step_scheduler,
 )
 from visionrel.pipelines.reversion.tokens import (
     SteeringVocabulary,
@@ -51,18 +47,14 @@ from visionrel.pipelines.reversion.tokens import (
     caption_problem,
     check_new_token,
     encode_text,
-    fill_prompt,
     initializer_id,
-    relation_tokens,
 )
+from visionrel.pipelines.reversion.validation import plan_validation, validation_pipeline
 from visionrel.training import SampleRandom, Task, TrainingResult, weight_dtype
 from visionrel.training import train as run_training
-from visionrel.training.checkpoints import find_checkpoint
 
 
 logger = logging.getLogger(__name__)
-
-VALIDATION_STEPS = 25
 
 
 def train(
@@ -78,8 +70,6 @@ def train(
     exemplars = load_exemplars(config, base)
     components = load_components(base)
     task = ReVersionTask(config, components, exemplars, base)
-    if task.config.initializer_token == BEST_PREPOSITION and find_checkpoint(config) is None:
-        choose_preposition(task, PartialState(cpu=config.device == "cpu").device)
     return run_training(task, task.config, on_step=on_step)
 
 
@@ -135,7 +125,7 @@ class ReVersionTask(Task):
             config.num_positives if config.steer_weight else 0,
             config.repeats,
         )
-        self.validation = self._plan_validation()
+        self.validation = plan_validation(self.config, exemplars[0], self.tokenizer)
         self.num_items = len(self.dataset)
         self.noise_scheduler = DDPMScheduler.from_config(components.scheduler.config)
         self.timestep_probabilities = self._choose_timesteps()
@@ -162,9 +152,14 @@ class ReVersionTask(Task):
         return self.dataset.exemplars[item % len(self.dataset.exemplars)].path.name
 
     def prepare(self) -> None:
-        """Sets the attention kernel, which depends on the device."""
+        """Does what depends on the device: the attention kernel, and asking the base for a start.
+
+        A run that goes on asks too; its checkpoint then brings the token and its word back.
+        """
         for model in (self.unet, self.vae):
             set_attention(model, self.config.attention)
+        if self.config.initializer_token == BEST_PREPOSITION:
+            choose_preposition(self)
 
     def origin(self) -> dict[str, str | None]:
         """Commit or hash of the base."""
@@ -173,14 +168,13 @@ class ReVersionTask(Task):
     def sample(self, item: int, random: SampleRandom) -> dict[str, Any]:
         """Draws a caption, positives, a timestep and the noises of one exemplar."""
         drawn = self.dataset.draw(item, random.python)
-        shape = self.latent_shape
         return {
             "picture": drawn.picture,
             "input_ids": encode_text(self.tokenizer, drawn.caption),
             "positive_ids": encode_text(self.tokenizer, drawn.positives),
             "timestep": sample_timesteps(self.timestep_probabilities, 1, random.numpy)[0],
-            "latent_noise": torch.randn(shape, generator=random.torch),
-            "noise": torch.randn(shape, generator=random.torch),
+            "latent_noise": torch.randn(self.latent_shape, generator=random.torch),
+            "noise": torch.randn(self.latent_shape, generator=random.torch),
         }
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -236,20 +230,8 @@ class ReVersionTask(Task):
         settings = replace(
             self.validation, relations=(str(learned),), output_dir=folder, seed=self._seed()
         )
-        draw_with_records(self.make_pipeline(), settings, self.base)
+        draw_with_records(validation_pipeline(self.components), settings, self.base)
         return {}
-
-    def make_pipeline(self) -> ReVersionPipeline:
-        """A pipeline over the models in training; it sees the relation as it is now."""
-        parts = {
-            **self.components.components,
-            "scheduler": few_step_scheduler(self.components.scheduler),
-            # It stays where it was loaded, while the others move and change their precision.
-            **{"safety_checker": None, "feature_extractor": None},
-        }
-        pipeline = ReVersionPipeline(**parts, requires_safety_checker=False)
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
 
     def _check_settings(self) -> None:
         problems = []
@@ -273,25 +255,6 @@ class ReVersionTask(Task):
             return focal_probabilities_at(self.noise_scheduler.alphas_cumprod, self.config.alpha)
         return relation_focal_probabilities(len(self.noise_scheduler.alphas_cumprod), 0.0)
 
-    def _plan_validation(self) -> GenerateConfig:
-        """Fills in the token now, so that a wrong prompt stops the run before it starts."""
-        config = self.config
-        prompts = config.validation_prompts or self.dataset.exemplars[0].templates[:1]
-        known = relation_tokens(self.tokenizer)
-        filled = (fill_template(prompt, config.relation_token) for prompt in prompts)
-        return GenerateConfig(
-            prompts=tuple(fill_prompt(prompt, known) for prompt in filled),
-            base=config.base,
-            revision=config.revision,
-            num_images=config.num_validation_images,
-            num_inference_steps=VALIDATION_STEPS,
-            batch_size=config.train_batch_size,
-            precision="fp32" if config.mixed_precision == "no" else config.mixed_precision,
-            attention=config.attention,
-            device=config.device,
-            grid=False,
-        )
-
     def _add_models(self, components: StableDiffusionPipeline) -> None:
         self.tokenizer = components.tokenizer
         self.text_encoder = components.text_encoder.requires_grad_(False)
@@ -307,7 +270,7 @@ class ReVersionTask(Task):
     def _add_token(self) -> Tensor:
         word = self.config.initializer_token
         # The best preposition is chosen once all is in place; until then any word does.
-        word = INITIALIZER if word == BEST_PREPOSITION else word
+        word = AUTHORS_INITIALIZER if word == BEST_PREPOSITION else word
         self.initializer_id = initializer_id(self.tokenizer, word)
         row = self.text_encoder.get_input_embeddings().weight[self.initializer_id].detach().clone()
         add_relation_tokens(self.tokenizer, self.text_encoder, {self.config.relation_token: row})

@@ -9,7 +9,7 @@ from tyro.conf import arg
 
 from visionrel.errors import InputError
 from visionrel.pipelines.videorepa.drawing import DRAWING_AT_LEAST, DrawingConfig
-from visionrel.training.config import TrainingConfig
+from visionrel.training.config import LRScheduler, TrainingConfig
 
 
 # What the authors' command line says, and what reaches the optimizer: DeepSpeed's file wins.
@@ -92,17 +92,7 @@ class TrainConfig(TrainingConfig):
     """Decoupled weight decay."""
     max_grad_norm: float | None = 1.0
     """Longest gradient allowed; longer ones are scaled down."""
-    lr_scheduler: (
-        Literal[
-            "constant",
-            "constant_with_warmup",
-            "linear",
-            "cosine",
-            "cosine_with_restarts",
-            "polynomial",
-        ]
-        | None
-    ) = None
+    lr_scheduler: LRScheduler | None = None
     """Course of the learning rate; decided by `published`."""
     lr_warmup_steps: int | None = None
     """Optimizer steps over which the learning rate rises; decided by `published`."""

@@ -106,3 +106,8 @@ def test_elsewhere_equal_noise_gets_equal_weight():
     assert found[ratio < known[-1]].sum() == 0
     silent = torch.cat([noisier[:-1], torch.zeros(1)])  # ends in noise alone
     assert focal_probabilities_at(silent).isfinite().all()
+
+
+def test_a_schedule_without_such_noise_is_refused():
+    with pytest.raises(ValueError, match="without relation-focal sampling"):
+        focal_probabilities_at(torch.full((10,), 1e-6))

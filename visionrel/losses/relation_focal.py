@@ -70,6 +70,9 @@ def focal_probabilities_at(alphas_cumprod: Tensor, alpha: float = 0.5) -> Tensor
 
     Returns:
         Probabilities, shape (num_timesteps,), float64, with sum 1.
+
+    Errors:
+        ValueError: the schedule has no two steps as noisy as Stable Diffusion's.
     """
     published = _stable_diffusion_schedule()
     focal = relation_focal_probabilities(len(published), alpha)
@@ -79,6 +82,11 @@ def focal_probabilities_at(alphas_cumprod: Tensor, alpha: float = 0.5) -> Tensor
     steps = np.arange(len(published))
     noise, known = _log_noise(given), _log_noise(published)
     places = np.interp(noise, known, steps, right=len(published))
+    if ((places > 0) & (places < len(published))).sum() < 2:
+        raise ValueError(
+            "`alphas_cumprod` has no two steps whose noise lies within Stable Diffusion's; train "
+            "without relation-focal sampling."
+        )
     weights = np.interp(places, steps, focal.numpy()) * np.gradient(places)
     weights[places >= len(published)] = 0
     return torch.from_numpy(weights / weights.sum())

@@ -10,6 +10,17 @@ from typing import Any, ClassVar, Literal
 from visionrel.errors import InputError
 
 
+LRScheduler = Literal[
+    "constant",
+    "constant_with_warmup",
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+]
+"""Courses of a learning rate, by Diffusers' names."""
+
+
 @dataclass(kw_only=True)
 class TrainingConfig:
     """Settings of the training loop; a method's config inherits them and adds its own."""
@@ -30,14 +41,7 @@ class TrainingConfig:
     """Learning rate after the warm-up."""
     scale_lr: bool = False
     """Multiply the learning rate by accumulation x batch x processes."""
-    lr_scheduler: Literal[
-        "constant",
-        "constant_with_warmup",
-        "linear",
-        "cosine",
-        "cosine_with_restarts",
-        "polynomial",
-    ] = "constant"
+    lr_scheduler: LRScheduler = "constant"
     """Course of the learning rate over the optimizer steps."""
     lr_warmup_steps: int = 0
     """Optimizer steps over which the learning rate rises; `constant` ignores it."""

@@ -241,7 +241,8 @@ def test_gradient_checkpointing_computes_twice_and_changes_nothing(data):
     rows, calls = [], []
     for on in (False, True):
         folder = data.parent / f"out-{on}"
-        task = make_task(data, output_dir=folder, gradient_checkpointing=on, max_train_steps=2)
+        changes = {"gradient_checkpointing": on, "initializer_token": "and"}
+        task = make_task(data, output_dir=folder, max_train_steps=2, **changes)
         modules = [task.unet.mid_block.resnets[-1], task.text_encoder]
         counts = [0, 0]
         for place, module in enumerate(modules):
@@ -263,7 +264,7 @@ def test_attention_is_set_where_the_task_stands(data, monkeypatch):
         seen.append((type(model).__name__, backend, task.relation.device.type))
 
     monkeypatch.setattr(trainer, "set_attention", note)
-    task = make_task(data, attention="xformers", max_train_steps=1)
+    task = make_task(data, attention="xformers", max_train_steps=1, initializer_token="and")
     prepare = Accelerator.prepare
 
     def move(self, model, optimizer):
@@ -401,8 +402,8 @@ def test_resume_keeps_the_split_only_with_steering(data):
     assert free - fixed == {"train_batch_size", "gradient_accumulation_steps"}
     train(make_config(data, max_train_steps=1, lr_scheduler="constant"))
     looks = {"validation_prompts": ("cat {} box",), "num_validation_images": 1}
-    looks["lr_scheduler"] = "constant"
     again = {"max_train_steps": 2, "resume_from_checkpoint": "latest", **looks}
+    again["lr_scheduler"] = "constant"
     split = {"train_batch_size": 1, "gradient_accumulation_steps": 2}
     with pytest.raises(InputError, match="`train_batch_size` is 1"):
         train(make_config(data, **again, **split))
