@@ -105,6 +105,7 @@ class _Trainer:
     """One run; `run` is its table of contents."""
 
     def __init__(self, task: Task, config: TrainingConfig, on_step: StepCallback | None) -> None:
+        self.started = time.monotonic()
         self.accelerator = make_accelerator(config)
         self.on_step = on_step
         self.processes = self.accelerator.num_processes
@@ -126,7 +127,6 @@ class _Trainer:
         self._prepare(task)
 
     def run(self) -> TrainingResult:
-        started = time.monotonic()
         self._resume()
         self._open_output()
         with catch_signals(self._note_signal), explain_memory(self.config):
@@ -135,7 +135,7 @@ class _Trainer:
         return TrainingResult(
             self.step,
             self.config.output_dir,
-            time.monotonic() - started,
+            time.monotonic() - self.started,
             metrics_path(self.config.output_dir),
             self.metrics,
             stopped=self.step < self.total,
