@@ -18,8 +18,9 @@ from visionrel.artifacts import save_learned_embeds
 from visionrel.bases import load_components, resolve_base
 from visionrel.errors import VisionrelError
 from visionrel.evaluation.timing import Timing, time_in_turns
-from visionrel.pipelines.reversion.config import SMALL_BASE_GUIDANCE, TrainConfig
-from visionrel.pipelines.reversion.pipeline import ReVersionPipeline, few_step_scheduler
+from visionrel.pipelines.reversion.config import TrainConfig
+from visionrel.pipelines.reversion.drawing import SMALL_BASE_GUIDANCE, few_step_scheduler
+from visionrel.pipelines.reversion.pipeline import ReVersionPipeline
 from visionrel.pipelines.reversion.quickstart import (
     SHIPPED_COUNT,
     prepare_exemplars,

@@ -171,10 +171,6 @@ _SMALL_BASE = {
 }
 
 
-SMALL_BASE_GUIDANCE = 3.0
-"""Guidance of a base below 256 pixels, where 7.5 leaves glaring colours; 3 and 5 score alike."""
-
-
 @dataclass(kw_only=True)
 class GenerateConfig:
     """Draw pictures with learned relations."""

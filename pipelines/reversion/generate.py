@@ -16,13 +16,8 @@ from visionrel.bases import Base, load_components, resolve_base, warn_of_other_b
 from visionrel.devices import choose_device
 from visionrel.errors import InputError
 from visionrel.pipelines.reversion.config import GenerateConfig
-from visionrel.pipelines.reversion.pipeline import (
-    ReVersionPipeline,
-    default_guidance,
-    few_step_scheduler,
-    find_embeddings,
-    is_small,
-)
+from visionrel.pipelines.reversion.drawing import default_guidance, few_step_scheduler, is_small
+from visionrel.pipelines.reversion.pipeline import ReVersionPipeline, find_embeddings
 from visionrel.pipelines.reversion.tokens import fill_prompt
 from visionrel.records import Record, save_picture
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DPMSolverMultistepScheduler, SchedulerMixin, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
 from PIL import Image
 from torch import Tensor
@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from visionrel.artifacts import load_learned_embeds
 from visionrel.errors import InputError
-from visionrel.pipelines.reversion.config import SMALL_BASE_GUIDANCE
 from visionrel.pipelines.reversion.fast_unet import FastUNet
 from visionrel.pipelines.reversion.split_unet import SplitUNet, make_fast
 from visionrel.pipelines.reversion.tokens import add_relation_tokens, fill_prompt, relation_tokens
@@ -106,8 +105,8 @@ class ReVersionPipeline(StableDiffusionPipeline):
                 tokens such as `<R>` in any case.
             height: In pixels, the base's own if not given (default `None`).
             width: In pixels, the base's own if not given (default `None`).
-            num_inference_steps: Denoising steps (default `50`); with :func:`few_step_scheduler`
-                20 are enough.
+            num_inference_steps: Denoising steps (default `50`); with
+                :func:`visionrel.pipelines.reversion.drawing.few_step_scheduler` 20 are enough.
             guidance_scale: Strength of the prompt (default `7.5`); 1 or less switches guidance
                 off.
             negative_prompt: What pictures should not show, one for all or one per prompt (default
@@ -321,23 +320,6 @@ def find_embeddings(path: Path) -> Path:
 def _step(embeddings: Path) -> int:
     step = embeddings.parent.name.rpartition("-")[2]
     return int(step) if step.isdigit() else -1
-
-
-def is_small(pipeline: StableDiffusionPipeline) -> bool:
-    """Whether a base draws pictures below 256 pixels."""
-    return pipeline.unet.config.sample_size * pipeline.vae_scale_factor < 256
-
-
-def default_guidance(pipeline: StableDiffusionPipeline) -> float:
-    """The guidance for a base: Stable Diffusion's 7.5 leaves glaring colours in small ones."""
-    return SMALL_BASE_GUIDANCE if is_small(pipeline) else 7.5
-
-
-def few_step_scheduler(scheduler: SchedulerMixin) -> DPMSolverMultistepScheduler:
-    """DPM-Solver++ for the noise schedule of another scheduler: 20 steps do for 50."""
-    return DPMSolverMultistepScheduler.from_config(
-        scheduler.config, algorithm_type="dpmsolver++", solver_order=2
-    )
 
 
 def _join(parts: list) -> list | np.ndarray | Tensor:

@@ -15,14 +15,10 @@ from PIL import Image
 
 from visionrel.artifacts import atomic_write, load_learned_embeds
 from visionrel.bases import load_components, resolve_base
+from visionrel.devices import choose_device
 from visionrel.pipelines.reversion.config import TrainConfig
-from visionrel.pipelines.reversion.generate import choose_device
-from visionrel.pipelines.reversion.pipeline import (
-    EMBEDDINGS_NAME,
-    ReVersionPipeline,
-    default_guidance,
-    few_step_scheduler,
-)
+from visionrel.pipelines.reversion.drawing import default_guidance, few_step_scheduler
+from visionrel.pipelines.reversion.pipeline import EMBEDDINGS_NAME, ReVersionPipeline
 from visionrel.pipelines.reversion.tokens import RELATION_TOKEN
 from visionrel.pipelines.reversion.trainer import train
 from visionrel.training import Interrupted

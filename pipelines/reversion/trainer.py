@@ -38,9 +38,7 @@ from visionrel.pipelines.reversion.config import (
 )
 from visionrel.pipelines.reversion.generate import draw_with_records
 from visionrel.pipelines.reversion.initializer import choose_preposition
-from visionrel.pipelines.reversion.pipeline import (
-    EMBEDDINGS_NAME,
-)
+from visionrel.pipelines.reversion.pipeline import EMBEDDINGS_NAME
 from visionrel.pipelines.reversion.tokens import (
     SteeringVocabulary,
     add_relation_tokens,

@@ -5,7 +5,8 @@ from transformers import PreTrainedTokenizerBase
 
 from visionrel.data import Exemplar, fill_template
 from visionrel.pipelines.reversion.config import GenerateConfig, TrainConfig
-from visionrel.pipelines.reversion.pipeline import ReVersionPipeline, few_step_scheduler
+from visionrel.pipelines.reversion.drawing import few_step_scheduler
+from visionrel.pipelines.reversion.pipeline import ReVersionPipeline
 from visionrel.pipelines.reversion.tokens import fill_prompt, relation_tokens
 
 

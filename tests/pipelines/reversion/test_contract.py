@@ -24,7 +24,7 @@ from tests.pipelines.reversion.stand_ins import CLIP_SIZE, make_clip_tokenizer, 
 from visionrel.artifacts import load_learned_embeds
 from visionrel.cli.main import main
 from visionrel.pipelines.reversion.config import TrainConfig
-from visionrel.pipelines.reversion.pipeline import few_step_scheduler
+from visionrel.pipelines.reversion.drawing import few_step_scheduler
 from visionrel.pipelines.reversion.tokens import add_relation_tokens, initializer_id
 
 
