@@ -86,6 +86,15 @@ def test_the_installed_package_does_not_lean_on_the_source_tree(scripts, tmp_pat
     assert str(scripts.parent) in where
 
 
+def test_in_a_clone_the_source_tree_is_used_as_a_whole(scripts):
+    """`python -m` looks into the current folder first, where four subpackages stand apart."""
+    listed = run(scripts / "python", "-m", "visionrel.cli.main", "weights", "list", cwd=ROOT)
+    assert "scenes-judge" in listed
+    code = "import visionrel.weights as w; print(w.__file__)"
+    where = run(scripts / "python", "-c", code, cwd=ROOT)
+    assert where.strip() == str(ROOT / "weights" / "__init__.py")
+
+
 def test_the_installed_package_declares_what_it_needs(scripts, tmp_path):
     code = """if True:
         import json
