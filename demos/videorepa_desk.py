@@ -23,7 +23,7 @@ from visionrel.pipelines.videorepa.config import GenerateConfig, TrainConfig
 from visionrel.pipelines.videorepa.generate import COMMAND, draw
 from visionrel.pipelines.videorepa.pipeline import LORA_NAME
 from visionrel.pipelines.videorepa.studio import Studio
-from visionrel.pipelines.videorepa.teachers import find_teacher
+from visionrel.pipelines.videorepa.teacher_files import find_teacher
 from visionrel.records import Record, save_clip
 from visionrel.worlds.motion import CLIP_SIDE, Verdict, judge_clip
 from visionrel.worlds.motion.writing import write_clips

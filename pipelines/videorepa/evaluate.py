@@ -30,7 +30,7 @@ from visionrel.pipelines.videorepa.findings import Findings, Sample, make_report
 from visionrel.pipelines.videorepa.judge_errors import measure_judge
 from visionrel.pipelines.videorepa.probe import measure_probe, probe_report
 from visionrel.pipelines.videorepa.studio import Scores, Studio
-from visionrel.pipelines.videorepa.teachers import find_teacher, load_teacher, teacher_digest
+from visionrel.pipelines.videorepa.teacher_files import find_teacher, load_teacher, teacher_digest
 from visionrel.worlds.motion import FRAMES_PER_SECOND, render_clip
 from visionrel.worlds.motion.encounters import ENCOUNTERS
 from visionrel.worlds.motion.writing import write_clips

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Mapping
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import torch
 from diffusers import CogVideoXDPMScheduler, CogVideoXPipeline, CogVideoXTransformer3DModel
+from peft import LoraConfig
 from torch import Tensor
 
-from visionrel.artifacts import load_tensors
+from visionrel.artifacts import load_tensors, save_tensors
 from visionrel.bases import COGVIDEOX, Base, load_model, resolve_base
 from visionrel.errors import InputError
 
@@ -95,6 +97,22 @@ class VideoREPAPipeline(CogVideoXPipeline):
                 f"{path} was tuned on another base: this one has no layer {missing[0]} "
                 f"({len(missing)} such layers). Give the base that it names."
             )
+
+
+def save_lora(
+    path: Path, weights: Mapping[str, Tensor], lora: LoraConfig, metadata: Mapping[str, str]
+) -> None:
+    """Writes a LoRA as Diffusers does, with its rank and alpha in the header."""
+    tensors = {
+        f"transformer.{name.replace('.default.', '.')}": value for name, value in weights.items()
+    }
+    settings = {
+        "r": lora.r,
+        "lora_alpha": lora.lora_alpha,
+        "target_modules": sorted(lora.target_modules),
+    }
+    header = json.dumps({f"transformer.{key}": value for key, value in settings.items()})
+    save_tensors(path, tensors, {**metadata, LORA_METADATA: header})
 
 
 def resolve_video_base(name: str, revision: str | None = None) -> Base:

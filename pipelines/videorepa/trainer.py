@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -25,12 +24,12 @@ from visionrel.pipelines.videorepa.config import TrainConfig
 from visionrel.pipelines.videorepa.dataset import ClipFeatures, TrainingClip, read_training_clips
 from visionrel.pipelines.videorepa.features import FeatureCache
 from visionrel.pipelines.videorepa.pipeline import (
-    LORA_METADATA,
     LORA_NAME,
     TRANSFORMER_FOLDER,
     WEIGHTS_NAME,
     load_video_components,
     resolve_video_base,
+    save_lora,
     size_problems,
 )
 from visionrel.pipelines.videorepa.student import (
@@ -41,12 +40,8 @@ from visionrel.pipelines.videorepa.student import (
     make_head,
     student_grid,
 )
-from visionrel.pipelines.videorepa.teachers import (
-    Teacher,
-    find_teacher,
-    load_teacher,
-    teacher_digest,
-)
+from visionrel.pipelines.videorepa.teacher_files import find_teacher, load_teacher, teacher_digest
+from visionrel.pipelines.videorepa.teachers import Teacher
 from visionrel.training import SampleRandom, Task, TrainingResult, settle_seed, weight_dtype
 from visionrel.training import train as run_training
 from visionrel.training.checkpoints import check_same_run, find_checkpoint, load_checkpoint
@@ -316,19 +311,3 @@ def velocity_loss(prediction: Tensor, latents: Tensor, noise: Tensor, alphas: Te
     alphas = alphas.float().view(-1, *[1] * (latents.ndim - 1))
     velocity = alphas.sqrt() * noise.float() - (1 - alphas).sqrt() * latents.float()
     return F.mse_loss(prediction.float(), velocity)
-
-
-def save_lora(
-    path: Path, weights: Mapping[str, Tensor], lora: LoraConfig, metadata: Mapping[str, str]
-) -> None:
-    """Writes a LoRA as Diffusers does, with its rank and alpha in the header."""
-    tensors = {
-        f"transformer.{name.replace('.default.', '.')}": value for name, value in weights.items()
-    }
-    settings = {
-        "r": lora.r,
-        "lora_alpha": lora.lora_alpha,
-        "target_modules": sorted(LORA_TARGETS),
-    }
-    header = json.dumps({f"transformer.{key}": value for key, value in settings.items()})
-    save_tensors(path, tensors, {**metadata, LORA_METADATA: header})

@@ -18,7 +18,7 @@ from visionrel.demos.motions import NOT_JUDGED
 from visionrel.demos.videorepa import build
 from visionrel.demos.videorepa_desk import Desk, Visit
 from visionrel.pipelines.videorepa import teachers
-from visionrel.pipelines.videorepa.teachers import find_teacher
+from visionrel.pipelines.videorepa.teacher_files import find_teacher
 from visionrel.records import read_record
 
 

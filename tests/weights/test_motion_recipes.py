@@ -11,7 +11,8 @@ from diffusers import CogVideoXPipeline
 from diffusers.models.attention_processor import CogVideoXAttnProcessor2_0
 
 from visionrel.errors import InputError
-from visionrel.pipelines.videorepa.teachers import VideoMAETeacher, load_teacher
+from visionrel.pipelines.videorepa.teacher_files import load_teacher
+from visionrel.pipelines.videorepa.teachers import VideoMAETeacher
 from visionrel.training import SampleRandom
 from visionrel.weights.recipes import motion, motion_teacher
 from visionrel.weights.recipes.motion_stages import latents

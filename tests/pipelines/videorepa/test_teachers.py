@@ -16,18 +16,16 @@ from tests.pipelines.videorepa.toys import (
     videomae_config,
 )
 from visionrel.errors import InputError
-from visionrel.pipelines.videorepa import teachers
+from visionrel.pipelines.videorepa import teacher_files
 from visionrel.pipelines.videorepa.student import TokenGrid
+from visionrel.pipelines.videorepa.teacher_files import find_teacher, load_teacher, teacher_digest
 from visionrel.pipelines.videorepa.teachers import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     VideoMAETeacher,
-    find_teacher,
-    load_teacher,
     resize_positions,
     shrink_frames,
     shrink_of,
-    teacher_digest,
 )
 from visionrel.pipelines.videorepa.videomae_v2 import VIT_B, videomae_v2_model
 
@@ -281,9 +279,9 @@ def test_only_encoders_are_teachers(tmp_path, monkeypatch):
     copy_of(toy_teacher_folder(), tmp_path / "encoder")
     (tmp_path / "motion").mkdir()
     embedded = dict.fromkeys(("encoder", "motion"))
-    monkeypatch.setattr(teachers, "load_manifest", lambda: embedded)
-    monkeypatch.setattr(teachers, "weights_folder", lambda: tmp_path)
-    monkeypatch.setattr(teachers, "embedded_folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(teacher_files, "load_manifest", lambda: embedded)
+    monkeypatch.setattr(teacher_files, "weights_folder", lambda: tmp_path)
+    monkeypatch.setattr(teacher_files, "embedded_folder", lambda name: tmp_path / name)
     assert find_teacher("encoder") == tmp_path / "encoder"
     with pytest.raises(InputError, match=r"Unknown teacher 'motion'.*encoders \(encoder\)"):
         find_teacher("motion")
