@@ -18,6 +18,11 @@ from visionrel.weights.recipes import motion, motion_teacher
 from visionrel.weights.recipes.motion_stages import latents
 from visionrel.weights.recipes.motion_stages.attention import PlainAttention
 from visionrel.weights.recipes.motion_stages.clips import describe_cells, draw_scene
+from visionrel.weights.recipes.motion_stages.teacher import (
+    ForetellingTask,
+    hold_still,
+    make_teacher,
+)
 from visionrel.weights.recipes.motion_stages.text import WIDTH, describe_scene
 from visionrel.weights.recipes.motion_stages.tokenizer import (
     MAX_LENGTH,
@@ -146,7 +151,7 @@ def test_a_folder_that_began_elsewhere_is_refused(built, tmp_path):
         (motion, {"transformer_batch_size": 0}, "`transformer_batch_size` must be at least 1"),
         (motion, {"cached_clips": 0}, "`cached_clips` must be at least 1, got 0"),
         (motion, {"vae_learning_rate": 0.0}, "`vae_learning_rate` must be above 0"),
-        (motion_teacher, {"steps": 0}, "`steps` must be at least 1, got 0"),
+        (motion_teacher, {"masked_steps": 0}, "`masked_steps` must be at least 1, got 0"),
         (motion_teacher, {"learning_rate": 0.0}, "`learning_rate` must be above 0"),
     ],
 )
@@ -156,7 +161,8 @@ def test_bad_settings_are_told_at_once(recipe, changes, message):
 
 
 def test_the_teacher_recipe_leaves_a_teacher_of_videorepa(tmp_path):
-    config = motion_teacher.BuildConfig(output_dir=tmp_path, steps=1)
+    short = {"output_dir": tmp_path, "masked_steps": 1, "foretelling_steps": 1}
+    config = motion_teacher.BuildConfig(**short)
     found = motion_teacher.build(config)
     teacher = load_teacher(Path(found["teacher"]))
     assert isinstance(teacher, VideoMAETeacher) and found["megabytes"] <= 25
@@ -164,6 +170,27 @@ def test_the_teacher_recipe_leaves_a_teacher_of_videorepa(tmp_path):
     before = (tmp_path / "motion-teacher" / "model.safetensors").read_bytes()
     motion_teacher.build(config)
     assert (tmp_path / "motion-teacher" / "model.safetensors").read_bytes() == before
+    again = {"output_dir": tmp_path / "again", "start": found["teacher"], "foretelling_steps": 1}
+    assert Path(motion_teacher.build(motion_teacher.BuildConfig(**again))["teacher"]).is_dir()
+    assert not (tmp_path / "again" / "masked").exists()
+
+
+def test_a_held_clip_repeats_the_last_frame_that_moved():
+    clips = torch.arange(2 * 4.0).view(2, 4, 1, 1, 1)
+    held = hold_still(clips, torch.tensor([1, 3])).flatten(1)
+    assert held.tolist() == [[0, 0, 0, 0], [4, 5, 6, 6]]
+
+
+def test_what_is_foretold_is_the_change_of_each_place_one_tubelet_later():
+    task = ForetellingTask(make_teacher().videomae)
+    clips = torch.zeros(1, 16, 3, 48, 48)
+    clips[:, 4:6, 1, 8:12, 20:24] = 16.0  # third tubelet, second row, third column, upper right
+    coarse = task.coarse(clips).view(1, 8, 6, 6, 2, 2, 2, 3)
+    assert coarse[0, 2, 1, 2, :, 0, 1, 1].tolist() == [16, 16] and coarse.sum() == 32
+    # At first it says nothing: all is right of a clip that never moves, no change of any other.
+    still = {"clips": clips[:, :1].expand(-1, 16, -1, -1, -1), "moving": torch.tensor([3])}
+    assert task(still)["loss"] == 0
+    assert task({"clips": clips, "moving": torch.tensor([2])})["explained"] == 0
 
 
 def test_every_word_is_one_token_and_every_caption_fits(tmp_path):
