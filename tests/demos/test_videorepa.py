@@ -17,7 +17,7 @@ from visionrel.demos.door import gr
 from visionrel.demos.motions import NOT_JUDGED
 from visionrel.demos.videorepa import build
 from visionrel.demos.videorepa_desk import Desk, Visit
-from visionrel.pipelines.videorepa import teachers
+from visionrel.pipelines.videorepa import teacher_files
 from visionrel.pipelines.videorepa.teacher_files import find_teacher
 from visionrel.records import read_record
 
@@ -71,7 +71,7 @@ def test_without_teacher_tuning_says_so_before_anything_runs(client, monkeypatch
     def missing(name):
         return find_teacher("motion-teacher")
 
-    monkeypatch.setattr(teachers, "load_manifest", dict)
+    monkeypatch.setattr(teacher_files, "load_manifest", dict)
     monkeypatch.setattr(videorepa_desk, "find_teacher", missing)
     monkeypatch.setattr(videorepa_desk, "write_clips", None)
     with pytest.raises(AppError, match=r"visionrel weights build motion-teacher.*weight to 0"):
