@@ -21,7 +21,8 @@ from tests.toys import make_toy_stable_diffusion, toy_folder
 from visionrel.artifacts import save_learned_embeds
 from visionrel.errors import InputError
 from visionrel.pipelines.reversion import pipeline as module
-from visionrel.pipelines.reversion.pipeline import ReVersionPipeline, few_step_scheduler
+from visionrel.pipelines.reversion.drawing import few_step_scheduler
+from visionrel.pipelines.reversion.pipeline import ReVersionPipeline
 
 
 def make_pipeline(stock: StableDiffusionPipeline | None = None) -> ReVersionPipeline:
