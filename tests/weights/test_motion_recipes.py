@@ -190,7 +190,10 @@ def test_what_is_foretold_is_the_change_of_each_place_one_tubelet_later():
     # At first it says nothing: all is right of a clip that never moves, no change of any other.
     still = {"clips": clips[:, :1].expand(-1, 16, -1, -1, -1), "moving": torch.tensor([3])}
     assert task(still)["loss"] == 0
-    assert task({"clips": clips, "moving": torch.tensor([2])})["explained"] == 0
+    short, long = (task({"clips": clips, "moving": torch.tensor([n])}) for n in (2, 3))
+    assert short["explained"] == long["explained"] == 0
+    # Held before the flash: that it comes. Held in it: that it comes, and five times that it is gone.
+    assert long["loss"].item() == pytest.approx(6 * short["loss"].item())
 
 
 def test_every_word_is_one_token_and_every_caption_fits(tmp_path):

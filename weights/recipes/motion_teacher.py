@@ -85,7 +85,7 @@ def _train(config: BuildConfig, stage: str, steps: int, task: Task) -> TrainingR
         train_batch_size=16,
         learning_rate=config.learning_rate,
         lr_scheduler="cosine",
-        lr_warmup_steps=300 if config.start is None else 100,
+        lr_warmup_steps=min(300, steps // 25),
         adam_beta2=0.98,
         adam_weight_decay=0.05,
         ema_decay=0.998,
