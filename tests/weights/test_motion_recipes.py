@@ -192,7 +192,7 @@ def test_what_is_foretold_is_the_change_of_each_place_one_tubelet_later():
     assert task(still)["loss"] == 0
     short, long = (task({"clips": clips, "moving": torch.tensor([n])}) for n in (2, 3))
     assert short["explained"] == long["explained"] == 0
-    # Held before the flash: that it comes. Held in it: that it comes, and five times that it is gone.
+    # Held before the flash: that it comes. Held in it: that, and five times that it is gone.
     assert long["loss"].item() == pytest.approx(6 * short["loss"].item())
 
 
