@@ -127,7 +127,7 @@ def save_clip(clip: "np.ndarray", folder: Path, index: int, record: Record, fps:
     Returns:
         The path of the MP4; GIF and record have the same name.
     """
-    from visionrel.data.clips import write_gif, write_mp4
+    from visionrel.data.video_files import write_gif, write_mp4
 
     with _file(folder, index, record, ".mp4") as path:
         write_mp4(path, clip, fps)

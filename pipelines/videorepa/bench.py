@@ -21,7 +21,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from visionrel.data.clips import read_pixels
+from visionrel.data.video_files import read_pixels
 from visionrel.evaluation.timing import Timing, time_in_turns
 from visionrel.losses import token_relation_distillation_loss
 from visionrel.pipelines.videorepa.config import GenerateConfig

@@ -15,7 +15,8 @@ from diffusers import CogVideoXPipeline
 from torch import Tensor, nn
 
 from visionrel.artifacts import sha256_of
-from visionrel.data.clips import Clip, crop_box, load_clip, read_clips
+from visionrel.data.clips import Clip, read_clips
+from visionrel.data.video_files import crop_box, load_clip
 from visionrel.pipelines.videorepa.config import TrainConfig
 from visionrel.pipelines.videorepa.features import FeatureCache
 from visionrel.pipelines.videorepa.teachers import Teacher

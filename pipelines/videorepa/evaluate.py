@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from visionrel.data.clips import read_pixels, write_mp4
+from visionrel.data.video_files import read_pixels, write_mp4
 from visionrel.evaluation import Cells, Report, Variant, changed_flags
 from visionrel.pipelines.videorepa.comparison import (
     RENDERED,

@@ -183,7 +183,7 @@ def _read_values(path: Path) -> np.ndarray:
         from PIL import Image
 
         return np.asarray(Image.open(path).convert("RGB"))
-    from visionrel.data.clips import read_pixels
+    from visionrel.data.video_files import read_pixels
 
     return read_pixels(path)[0]
 

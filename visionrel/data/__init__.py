@@ -1,15 +1,6 @@
 """Readers of training data; each checks everything before training begins."""
 
-from visionrel.data.clips import (
-    Clip,
-    frame_indices,
-    load_clip,
-    read_clips,
-    read_pixels,
-    resize_clip,
-    write_gif,
-    write_mp4,
-)
+from visionrel.data.clips import Clip, read_clips
 from visionrel.data.exemplars import (
     Exemplar,
     ExemplarDataset,
@@ -18,6 +9,14 @@ from visionrel.data.exemplars import (
     load_pixels,
     open_picture,
     read_exemplars,
+)
+from visionrel.data.video_files import (
+    frame_indices,
+    load_clip,
+    read_pixels,
+    resize_clip,
+    write_gif,
+    write_mp4,
 )
 
 

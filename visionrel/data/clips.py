@@ -1,31 +1,21 @@
-"""Video clips: written as MP4 and GIF, read from any frame rate, checked before training.
+"""Sets of captioned video clips, checked before training.
 
-A set of clips is a folder of videos with one `NAME.txt` of caption beside each, or a CSV file with
-the columns `video` and `caption`, whose videos lie beside it.
+A set is a folder of videos with one `NAME.txt` of caption beside each, or a CSV file with the
+columns `video` and `caption`, whose videos lie beside it.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
-from torch.nn import functional
 
-from visionrel.artifacts import atomic_write
+from visionrel.data.video_files import scan
 from visionrel.errors import InputError
 
-
-if TYPE_CHECKING:
-    from av.container import InputContainer
 
 EXTENSIONS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 CAPTION_SUFFIX = ".txt"
@@ -33,12 +23,6 @@ COLUMNS = ("video", "caption")
 
 VARIABLE = 0.2
 """Share of the usual time between frames by which one may differ before the rate is variable."""
-
-_SLACK = 1e-6
-_QUALITY = "16"
-# Where x264 looks ahead in clips of a few blocks it reads memory that nobody wrote, and equal
-# frames give unequal files.
-_REPEATABLE = "mbtree=0:bframes=0"
 
 
 @dataclass(frozen=True)
@@ -59,235 +43,6 @@ class Clip:
     fps: float
     height: int
     width: int
-
-
-def load_av() -> ModuleType:
-    """Import PyAV.
-
-    Errors:
-        InputError: it is not installed.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise InputError("video files need `av`; install it: pip install 'av>=16'") from error
-    return av
-
-
-def write_mp4(path: Path, clip: np.ndarray, fps: float = 8.0) -> None:
-    """Write an H.264 video with exactly the frames given.
-
-    Odd sides are kept: they are stored without colour subsampling, which H.264 asks even sides for.
-
-    Args:
-        path: file ending in `.mp4`.
-        clip: uint8 `(frames, height, width, 3)`.
-        fps: frames per second, above 0.
-
-    Errors:
-        InputError: another type, shape, rate or ending.
-    """
-    _check_clip(path, clip, fps, ".mp4")
-    av = load_av()
-    _, height, width, _ = clip.shape
-    with atomic_write(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        stream.height, stream.width = height, width
-        stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
-        stream.options = {"crf": _QUALITY, "x264-params": _REPEATABLE}
-        for picture in clip:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-
-
-def write_gif(path: Path, clip: np.ndarray, fps: float = 8.0, scale: int = 1) -> None:
-    """Write a looping GIF preview of uint8 `(frames, height, width, 3)`, enlarged `scale` times."""
-    _check_clip(path, clip, fps, ".gif")
-    pictures = [Image.fromarray(picture) for picture in clip]
-    size = (clip.shape[2] * scale, clip.shape[1] * scale)
-    pictures = [picture.resize(size, Image.Resampling.NEAREST) for picture in pictures]
-    with atomic_write(path) as temporary:
-        pictures[0].save(
-            temporary,
-            format="gif",
-            save_all=True,
-            append_images=pictures[1:],
-            # GIF counts hundredths of a second.
-            duration=round(100 / fps) * 10,
-            loop=0,
-        )
-
-
-def _check_clip(path: Path, clip: np.ndarray, fps: float, suffix: str) -> None:
-    problems = []
-    if Path(path).suffix.lower() != suffix:
-        problems.append(f"`path` is {path}; it must end in {suffix}.")
-    if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[-1] != 3 or 0 in clip.shape:
-        problems.append(
-            f"`clip` has type {clip.dtype} and shape {clip.shape}; "
-            "allowed is uint8 (frames, height, width, 3), nothing empty."
-        )
-    if not fps > 0:
-        problems.append(f"`fps` must be above 0, got {fps}.")
-    if problems:
-        raise InputError(problems)
-
-
-def frame_indices(available: int, frames: int = 49) -> list[int]:
-    """Choose frames of a clip: all and then the last again, or every so many from the start.
-
-    The stride is `available // frames` (VideoREPA's reader; the spec's section 1), so a clip a
-    little shorter than twice `frames` is used up to its middle only.
-
-    Example:
-        >>> frame_indices(5, 3), frame_indices(2, 4), frame_indices(6, 3)
-        ([0, 1, 2], [0, 1, 1, 1], [0, 2, 4])
-    """
-    if available < 1 or frames < 1:
-        raise InputError(
-            f"`available` and `frames` must be at least 1, got {available} and {frames}"
-        )
-    if available < frames:
-        return [*range(available), *[available - 1] * (frames - available)]
-    stride = available // frames
-    return list(range(0, available, stride))[:frames]
-
-
-def crop_box(height: int, width: int, ratio: float = 480 / 720) -> tuple[int, int, int, int]:
-    """Return the central box of a ratio of height to width: top, left, height, width.
-
-    Offsets are rounded half to even.
-
-    Example:
-        >>> crop_box(720, 1280), crop_box(512, 512)
-        ((0, 100, 720, 1080), (86, 0, 341, 512))
-    """
-    # The slack keeps rounding from costing a line of a picture that has the ratio already.
-    if height / width > ratio:
-        inner = (int(width * ratio + _SLACK), width)
-    else:
-        inner = (height, int(height / ratio + _SLACK))
-    return round((height - inner[0]) / 2), round((width - inner[1]) / 2), *inner
-
-
-def load_clip(path: Path, frames: int = 49, height: int = 480, width: int = 720) -> Tensor:
-    """Load chosen frames of a video, cropped in the middle and resized, for training.
-
-    Resizing is bilinear with aligned corners and anti-aliasing.
-
-    Returns:
-        Float32 in [-1, 1], `(frames, 3, height, width)`.
-
-    Errors:
-        InputError: the video cannot be read.
-    """
-    try:
-        available = len(_scan(Path(path)).times)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
-    return resize_clip(_pick(path, frame_indices(available, frames)), height, width)
-
-
-def resize_clip(clip: np.ndarray, height: int, width: int) -> Tensor:
-    """Crop and resize uint8 `(frames, H, W, 3)` to float32 `(frames, 3, height, width)`."""
-    top, left, inner_height, inner_width = crop_box(*clip.shape[1:3], height / width)
-    clip = clip[:, top : top + inner_height, left : left + inner_width]
-    # frames, height, width, channels -> frames, channels, height, width
-    pixels = torch.from_numpy(np.ascontiguousarray(clip)).permute(0, 3, 1, 2).float()
-    if pixels.shape[-2:] != (height, width):
-        pixels = functional.interpolate(
-            pixels, size=(height, width), mode="bilinear", align_corners=True, antialias=True
-        )
-    return pixels / 255.0 * 2.0 - 1.0
-
-
-def read_pixels(path: Path) -> tuple[np.ndarray, float]:
-    """Read every frame of a video, uint8 `(frames, height, width, 3)`, and its mean rate.
-
-    Errors:
-        InputError: the video cannot be read.
-    """
-    try:
-        times = _scan(Path(path)).times
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
-    return _pick(path, range(len(times))), _rate(times)
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """Times of the frames in seconds, and their size in pixels."""
-
-    times: list[float]
-    height: int
-    width: int
-
-
-def _scan(path: Path) -> _Facts:
-    """Decode a whole video without keeping its frames.
-
-    Raises:
-        ValueError: It cannot be; the text says why.
-    """
-    if not path.is_file():
-        raise ValueError("the video does not exist; correct its name or remove its caption.")
-    if path.stat().st_size == 0:
-        raise ValueError("the file is empty (0 bytes); copy or download it again.")
-    av = load_av()
-    times, sizes = [], set()
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError("the file has no pictures; give a video.")
-            stream = container.streams.video[0]
-            stated, seconds = stream.frames, _stated_seconds(container)
-            for frame in container.decode(video=0):
-                times.append(float(frame.time or 0.0))
-                sizes.add((frame.height, frame.width))
-    except (av.FFmpegError, OSError) as error:
-        raise ValueError(
-            f"the video cannot be read ({error}); copy it again or encode it anew."
-        ) from error
-    # A trimmed file still states the frames before its start, and others are one off; but the time
-    # that it states is filled with frames if it is whole.
-    step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 0.0
-    if len(times) < stated and max(times, default=0.0) < seconds - 3 * step:
-        raise ValueError(
-            f"the video is cut off: {len(times)} of {stated} frames can be read; copy it again."
-        )
-    if not times:
-        raise ValueError("the video holds no frame; copy it again.")
-    if len(sizes) > 1:
-        raise ValueError("the frames have several sizes; encode the video anew with one.")
-    return _Facts(times, *sizes.pop())
-
-
-def _stated_seconds(container: InputContainer) -> float:
-    """When the last frame ends, as the file states it; infinite if it does not."""
-    stream = container.streams.video[0]
-    if stream.duration is not None:
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    if container.duration is not None:
-        return ((container.start_time or 0) + container.duration) / 1e6  # in microseconds
-    return float("inf")
-
-
-def _pick(path: Path, chosen: Sequence[int]) -> np.ndarray:
-    """Decode frames of a scanned video, uint8 `(frames, height, width, 3)`."""
-    pictures, last = {}, max(chosen)
-    with load_av().open(str(path)) as container:
-        for index, frame in enumerate(container.decode(video=0)):
-            if index in chosen:
-                pictures[index] = frame.to_ndarray(format="rgb24")
-            if index == last:
-                break
-    return np.stack([pictures[index] for index in chosen])
-
-
-def _rate(times: list[float]) -> float:
-    span = times[-1] - times[0]
-    return (len(times) - 1) / span if span > 0 else 0.0
 
 
 def read_clips(
@@ -319,12 +74,12 @@ def read_clips(
     clips = []
     for path, caption in entries:
         try:
-            facts = _scan(path)
+            facts = scan(path)
         except ValueError as error:
             problems.append(f"{path.name}: {error}")
             continue
         times = facts.times
-        clip = Clip(path, caption, len(times), _rate(times), facts.height, facts.width)
+        clip = Clip(path, caption, len(times), facts.fps, facts.height, facts.width)
         found = list(_clip_problems(clip, times, min_frames, multiple, constant_rate))
         problems.extend(f"{path.name}: {problem}" for problem in found)
         clips.append(clip)

@@ -7,7 +7,8 @@ import pytest
 from tests.data.test_clips import moving_square, write_uneven
 from tests.pipelines.videorepa.test_trainer import make_config, write_clips
 from tests.pipelines.videorepa.toys import FRAMES, SIZE, toy_base_folder, toy_teacher_folder
-from visionrel.data.clips import Clip, write_mp4
+from visionrel.data.clips import Clip
+from visionrel.data.video_files import write_mp4
 from visionrel.errors import InputError
 from visionrel.pipelines.videorepa.dataset import warn_of_changes
 from visionrel.pipelines.videorepa.trainer import train

@@ -10,7 +10,7 @@ from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
 from tests.pipelines.videorepa.test_trainer import make_task
 from tests.pipelines.videorepa.toys import FRAMES, SIZE, make_toy_pipeline, toy_base_folder
 from visionrel.artifacts import save_tensors
-from visionrel.data.clips import read_pixels
+from visionrel.data.video_files import read_pixels
 from visionrel.errors import InputError
 from visionrel.pipelines.videorepa import generate as module
 from visionrel.pipelines.videorepa.config import GenerateConfig

@@ -23,7 +23,7 @@ from tests.pipelines.videorepa.toys import (
 )
 from visionrel.artifacts import load_json, load_tensors
 from visionrel.bases import Base
-from visionrel.data.clips import write_mp4
+from visionrel.data.video_files import write_mp4
 from visionrel.errors import InputError
 from visionrel.losses import token_alignment_loss, token_relation_distillation_loss
 from visionrel.pipelines.videorepa import trainer

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from visionrel.artifacts import save_json
-from visionrel.data.clips import CAPTION_SUFFIX, write_mp4
+from visionrel.data.clips import CAPTION_SUFFIX
+from visionrel.data.video_files import write_mp4
 from visionrel.worlds.motion.kinds import Kind
 from visionrel.worlds.motion.rendering import render_clip
 from visionrel.worlds.motion.sampling import annotate, sample_motion
