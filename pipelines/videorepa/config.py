@@ -235,8 +235,8 @@ class EvaluateConfig(DrawingConfig):
     """Prompts drawn and judged per cell; all spoken motions take turns."""
     judge_clips: int = 40
     """Fresh rendered clips per motion that measure the judge itself; 0 leaves this out."""
-    probe_clips: int = 1500
-    """Clips of the probe, half of them to learn from."""
+    probe_clips: int = 6000
+    """Clips of the probe, which answer for each other in turns."""
     docs_dir: Path | None = None
     """Folder of results.md and figures/ to write the section into; none writes only to
     `output_dir`."""

@@ -28,7 +28,7 @@ from visionrel.pipelines.videorepa.comparison import (
 from visionrel.pipelines.videorepa.config import EvaluateConfig
 from visionrel.pipelines.videorepa.findings import Findings, Sample, make_report
 from visionrel.pipelines.videorepa.judge_errors import measure_judge
-from visionrel.pipelines.videorepa.probe import measure_probe, probe_report
+from visionrel.pipelines.videorepa.probe import PARTS, measure_probe, probe_report
 from visionrel.pipelines.videorepa.studio import Scores, Studio
 from visionrel.pipelines.videorepa.teacher_files import find_teacher, load_teacher, teacher_digest
 from visionrel.worlds.motion import FRAMES_PER_SECOND, render_clip
@@ -79,6 +79,7 @@ def _probe(config: EvaluateConfig, studio: Studio, teacher: Path, command: str) 
     settings = {
         "seed": config.seed,
         "clips": config.probe_clips,
+        "parts": list(PARTS),
         "motions": list(ENCOUNTERS),
         "base": studio.base.describe(),
         "teacher": teacher_digest(teacher),

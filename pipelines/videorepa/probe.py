@@ -3,7 +3,8 @@
 A clip of two falling, sliding or swinging bodies stops before their contact, if one comes, and
 holds still. Whether they will touch is read from the features by kernel ridge regression. The
 kernel is the cosine of centred features plus its square: pairs of places decide a contact, not
-places.
+places. Clips are answered in turns, each part of them by what was fitted on the part before, so
+that all of them count; with few clips to fit on, what the features themselves tell counts more.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 TIMESTEP = 100
 """Noise level at which the base sees the clips, of 1000."""
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
+PARTS = (8, 2)
+"""Into how many parts the clips are split: one is fitted on, the next is answered."""
 _BATCH = 16
 _FEATURES = ("teacher", "base", "pixels")
 
@@ -45,11 +48,11 @@ _FEATURES = ("teacher", "base", "pixels")
 def measure_probe(
     pipeline: CogVideoXPipeline, teacher: Teacher, count: int, seed: Sequence[int]
 ) -> dict[str, Any]:
-    """Learns from half of the questions and answers the other half.
+    """Answers every question, once for each number of parts.
 
     Returns:
-        For each kind of features, 1 or 0 for each answer: right or wrong; and under `kinds` what
-        motion each answer is about.
+        For each kind of features, by the number of parts, 1 or 0 for each answer: right or wrong;
+        and under `kinds` what motion each question is about.
     """
     frames = pipeline.transformer.config.sample_frames
     questions = draw_questions(count, seed, frames)
@@ -68,10 +71,10 @@ def measure_probe(
                 for part in clips.split(_BATCH)
             ]
         )
-        found[name] = answer(features, touches)
-        logger.info("%s: %.3f", name, np.mean(found[name]))
-    tested = questions[len(questions) // 2 :]
-    return {**found, "kinds": [question.scene.kind for question in tested]}
+        found[name] = {str(parts): answer(features, touches, parts) for parts in PARTS}
+        shares = (f"{np.mean(right):.3f}" for right in found[name].values())
+        logger.info("%s: %s", name, " and ".join(shares))
+    return {**found, "kinds": [question.scene.kind for question in questions]}
 
 
 def base_features(pipeline: CogVideoXPipeline) -> Callable[[Tensor], Tensor]:
@@ -108,30 +111,39 @@ def base_features(pipeline: CogVideoXPipeline) -> Callable[[Tensor], Tensor]:
     return read
 
 
-def answer(features: Tensor, labels: Tensor) -> list[int]:
-    """Fits a third, chooses the penalty on the next sixth, and answers the second half.
+def answer(features: Tensor, labels: Tensor, parts: int) -> list[int]:
+    """Answers each part by what is fitted on the part before; the first by the last.
 
     Args:
         features: `(N, values)`.
         labels: 0 or 1, `(N,)`.
+        parts: How many; at least 2.
 
     Returns:
-        1 for each right answer of the second half, else 0.
+        1 for each right answer, else 0, `(N,)`.
     """
-    half = len(labels) // 2
-    third = max(1, 2 * half // 3)
-    features = features - features[:half].mean(0)
-    cosine = torch.nn.functional.normalize(features, dim=1)
+    chunks = torch.arange(len(labels)).tensor_split(parts)
+    answers: list[int] = []
+    for index, asked in enumerate(chunks):
+        order = torch.cat([chunks[index - 1], asked])
+        answers += _answer_from(features[order], labels[order], len(chunks[index - 1]))
+    return answers
+
+
+def _answer_from(features: Tensor, labels: Tensor, known: int) -> list[int]:
+    """Fits on the first `known`, two thirds of which choose the penalty; answers the others."""
+    inner = max(1, 2 * known // 3)
+    cosine = torch.nn.functional.normalize(features - features[:known].mean(0), dim=1)
     kernel = (cosine @ cosine.T).double()
     kernel = kernel + kernel.square()
     wanted = 2.0 * labels.double() - 1
     scores = {
-        penalty: _share_right(kernel, wanted, third, slice(third, half), penalty)
+        penalty: _share_right(kernel, wanted, inner, slice(inner, known), penalty)
         for penalty in PENALTIES
     }
     best = max(scores, key=lambda penalty: scores[penalty])
-    said = _predict(kernel, wanted, half, slice(half, None), best)
-    return ((said > 0) == (wanted[half:] > 0)).int().tolist()
+    said = _predict(kernel, wanted, known, slice(known, None), best)
+    return ((said > 0) == (wanted[known:] > 0)).int().tolist()
 
 
 def _share_right(kernel: Tensor, wanted: Tensor, known: int, asked: slice, penalty: float) -> float:
@@ -146,50 +158,65 @@ def _predict(kernel: Tensor, wanted: Tensor, known: int, asked: slice, penalty: 
 
 def probe_report(found: Mapping[str, Any], config: EvaluateConfig, command: str) -> Report:
     """Writes up what was found."""
-    outcomes = {name: np.array([found[name]], dtype=float) for name in _FEATURES}
-    count = len(found["kinds"])
-    labels = {
-        "teacher": f"teacher `{config.teacher}`",
-        "base": f"base `{config.base}`, the aligned block",
-        "pixels": "pixels, every fourth",
+    outcomes = {
+        (name, parts): np.array([found[name][str(parts)]], dtype=float)
+        for name in _FEATURES
+        for parts in PARTS
     }
+    count = len(found["kinds"])
+    fitted = {parts: count // parts for parts in PARTS}
     return Report(
         method="videorepa-probe",
         title="VideoREPA: what features tell of coming contacts",
         summary=(
-            f"{2 * count} clips of two bodies, simulated with gravity and friction: one "
+            f"{count} clips of two bodies, simulated with gravity and friction: one "
             "slides, rolls, falls, flies or swings towards the other. A clip stops before their "
             "first contact and holds still; for every such clip there is one without a contact, of "
             "the same motion, stopped at the same frame with the two about as far apart. Whether "
-            "they will touch is read by kernel ridge regression, fitted on one half of the clips "
-            f"and tested on {count}; chance is 0.5. Brackets are 95 % bootstrap intervals over "
-            f"the tested clips; scenes and split are one draw of a seed. Made by `{command}`."
+            "they will touch is read by kernel ridge regression: the clips are split into parts, "
+            "and each part is answered by what was fitted on another; chance is 0.5. Brackets are "
+            "95 % bootstrap intervals over the clips; scenes and split are one draw of a seed. "
+            f"Made by `{command}`."
         ),
-        claims=(
+        claims=tuple(
             Claim.of_difference(
-                "A video encoder knows more of coming contacts than the generator.",
-                bootstrap_difference(outcomes["teacher"], outcomes["base"]),
+                "A video encoder knows more of coming contacts than the generator, read by "
+                f"{fitted[parts]} clips.",
+                bootstrap_difference(outcomes["teacher", parts], outcomes["base", parts]),
                 f"{count} clips",
-            ),
+            )
+            for parts in PARTS
         ),
         tables=(
             Table(
-                "Answers that are right",
-                ("features", "right"),
-                tuple((labels[name], bootstrap_interval(outcomes[name])) for name in _FEATURES),
+                "Answers that are right, by the number of clips fitted on",
+                ("features", *(str(fitted[parts]) for parts in PARTS)),
+                tuple(
+                    (label, *(bootstrap_interval(outcomes[name, parts]) for parts in PARTS))
+                    for name, label in _labels(config).items()
+                ),
             ),
-            _by_kind(found, labels),
+            _by_kind(found, config, fitted),
         ),
         settings=asdict(config),
     )
 
 
-def _by_kind(found: Mapping[str, Any], labels: Mapping[str, str]) -> Table:
-    kinds = list(dict.fromkeys(found["kinds"]))
+def _labels(config: EvaluateConfig) -> Mapping[str, str]:
+    return {
+        "teacher": f"teacher `{config.teacher}`",
+        "base": f"base `{config.base}`, the aligned block",
+        "pixels": "pixels, every fourth",
+    }
+
+
+def _by_kind(found: Mapping[str, Any], config: EvaluateConfig, fitted: Mapping[int, int]) -> Table:
+    most = min(PARTS)
     rows = []
-    for kind in kinds:
+    for kind in dict.fromkeys(found["kinds"]):
         asked = [each == kind for each in found["kinds"]]
-        scores = (float(np.array(found[name])[asked].mean()) for name in _FEATURES)
+        scores = (float(np.array(found[name][str(most)])[asked].mean()) for name in _FEATURES)
         rows.append((kind, sum(asked), *scores))
-    columns = ("motion", "clips", *(labels[name] for name in _FEATURES))
-    return Table("Answers that are right, by motion", columns, tuple(rows))
+    columns = ("motion", "clips", *_labels(config).values())
+    title = f"Answers that are right, by motion; {fitted[most]} clips fitted on"
+    return Table(title, columns, tuple(rows))

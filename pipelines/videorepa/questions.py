@@ -61,7 +61,7 @@ def draw_questions(count: int, seed: int | Sequence[int], frames: int) -> list[Q
         for index, kind in enumerate(ENCOUNTERS)
         for question in _draw_pairs(rng, kind, (pairs + kinds - 1 - index) // kinds, frames)
     ]
-    # What is fitted and tested are halves.
+    # What is fitted and what is answered are parts of these.
     return [found[index] for index in rng.permutation(len(found))]
 
 

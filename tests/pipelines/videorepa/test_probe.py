@@ -65,20 +65,31 @@ def test_clips_hold_still_where_they_stop():
         assert any(moves[: question.last]) and not any(moves[question.last :])
 
 
-def test_answers_follow_from_pairs_of_features():
+@pytest.mark.parametrize("parts", [2, 4])
+def test_answers_follow_from_pairs_of_features(parts):
     """The label is a product of two values, which no line through the features can read."""
-    features = torch.randn(400, 6, generator=torch.Generator().manual_seed(0))
+    features = torch.randn(200 * parts, 6, generator=torch.Generator().manual_seed(0))
     labels = (features[:, 0] * features[:, 1] > 0).long()
-    assert np.mean(answer(features, labels)) > 0.8
-    noise = torch.randint(2, (400,), generator=torch.Generator().manual_seed(1))
-    assert abs(np.mean(answer(features, noise)) - 0.5) < 0.12
+    right = answer(features, labels, parts)
+    assert len(right) == len(labels) and np.mean(right) > 0.8
+    noise = torch.randint(2, labels.shape, generator=torch.Generator().manual_seed(1))
+    assert abs(np.mean(answer(features, noise, parts)) - 0.5) < 0.12
+
+
+def test_each_part_is_answered_by_the_part_before():
+    """The middle part says the opposite of the others: who learns from it is always wrong."""
+    features = torch.randn(300, 6, generator=torch.Generator().manual_seed(0))
+    labels = (features[:, 0] > 0).long()
+    labels[100:200] = 1 - labels[100:200]
+    shares = [np.mean(part) for part in np.split(np.array(answer(features, labels, 3)), 3)]
+    assert shares[0] > 0.8 and shares[1] < 0.2 and shares[2] < 0.2
 
 
 def test_the_probe_is_measured_once_and_reported(tmp_path):
     config = make_config(tmp_path, probe=True, probe_clips=8, docs_dir=tmp_path / "docs")
     report = evaluate(config)
     assert [row[0].split()[0] for row in report.tables[0].rows] == ["teacher", "base", "pixels,"]
-    assert sum(row[1] for row in report.tables[1].rows) == 4  # half of them are learned from
+    assert sum(row[1] for row in report.tables[1].rows) == 8
     assert "8 clips of two bodies, simulated" in report.summary
     assert "--probe --" in report.summary and report.summary.endswith("--probe_clips 8`.")
     assert [path.name for path in tmp_path.rglob("report.md")] == ["report.md"]
