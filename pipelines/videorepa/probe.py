@@ -131,7 +131,7 @@ def answer(features: Tensor, labels: Tensor, parts: int) -> list[int]:
 
 
 def _answer_from(features: Tensor, labels: Tensor, known: int) -> list[int]:
-    """Fits on the first `known`, two thirds of which choose the penalty; answers the others."""
+    """Fits on the first `known`, a third of which chooses the penalty; answers the others."""
     inner = max(1, 2 * known // 3)
     cosine = torch.nn.functional.normalize(features - features[:known].mean(0), dim=1)
     kernel = (cosine @ cosine.T).double()
