@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from visionrel.artifacts import load_learned_embeds
 from visionrel.errors import InputError
-from visionrel.pipelines.reversion.fast_unet import FastUNet
-from visionrel.pipelines.reversion.split_unet import SplitUNet, make_fast
+from visionrel.pipelines.reversion.fast.split import SplitUNet, make_fast
+from visionrel.pipelines.reversion.fast.unet import FastUNet
 from visionrel.pipelines.reversion.tokens import add_relation_tokens, fill_prompt, relation_tokens
 
 

@@ -5,8 +5,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 
-from visionrel.pipelines.reversion.fast_unet import FastUNet, can_be_fast
-from visionrel.pipelines.reversion.split_unet import SplitUNet, make_fast
+from visionrel.pipelines.reversion.fast.split import SplitUNet, make_fast
+from visionrel.pipelines.reversion.fast.unet import FastUNet, can_be_fast
 
 
 TIMESTEPS = torch.tensor([801, 401, 1])
@@ -28,11 +28,15 @@ def make_unet(**changes) -> UNet2DConditionModel:
     return UNet2DConditionModel(**(settings | changes)).eval()
 
 
-@torch.no_grad()
 def compare(unet: UNet2DConditionModel, pictures: int, rows: int, size=(8, 8)) -> None:
+    check(FastUNet(unet), pictures, rows, size)
+
+
+@torch.no_grad()
+def check(fast: FastUNet, pictures: int, rows: int, size: tuple[int, int]) -> None:
+    unet = fast.unet
     latents, states = torch.randn(pictures, 4, *size), torch.randn(rows, 7, 12)
     assert can_be_fast(unet, latents)
-    fast = FastUNet(unet)
     fast.set_text(states)
     fast.set_timesteps(TIMESTEPS)
     repeated = torch.cat([latents] * (rows // pictures))
@@ -68,9 +72,17 @@ def test_without_any_transformer_on_the_way_down():
 
 
 def test_other_sizes_and_a_second_text():
-    unet = make_unet()
-    compare(unet, 1, 2, (4, 10))
-    compare(unet, 1, 2, (8, 8))
+    fast = FastUNet(make_unet())
+    check(fast, 1, 2, (4, 10))
+    check(fast, 1, 2, (8, 8))
+    check(fast, 3, 6, (8, 8))
+
+
+def test_with_winograds_convolutions():
+    fast = FastUNet(make_unet(block_out_channels=(32, 64)))
+    check(fast, 4, 8, (16, 16))
+    check(fast, 1, 2, (16, 16))
+    check(fast, 3, 6, (16, 20))
 
 
 def test_the_unet_is_only_read():

@@ -10,7 +10,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from visionrel.pipelines.reversion.fast_unet import FastUNet, can_be_fast
+from visionrel.pipelines.reversion.fast.resnet import Kernels
+from visionrel.pipelines.reversion.fast.unet import FastUNet, can_be_fast
 
 
 MOST_POSITIONS = 32 * 32
@@ -49,12 +50,13 @@ class SplitUNet:
         self.texts_per_picture = texts_per_picture
         self.pool = ThreadPoolExecutor(threads)
         everybody, one_at_a_time = Barrier(threads), Lock()
+        kernels: Kernels = {}
 
         def start(_: int) -> FastUNet:
             everybody.wait()
             with one_at_a_time:
                 torch.set_num_threads(1)
-            return FastUNet(unet)
+            return FastUNet(unet, kernels)
 
         # Each thread is told once: every call empties oneDNN's cache, which then fills anew.
         own = torch.get_num_threads()
