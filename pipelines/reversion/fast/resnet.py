@@ -7,7 +7,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
 
 from visionrel.pipelines.reversion.fast.packed import PackedConvolution, pack
-from visionrel.pipelines.reversion.fast.winograd import SIDE, Tiling, Workspace, transform_kernel
+from visionrel.pipelines.reversion.fast.winograd import SIDE, Workspace, transform_kernel
 
 
 Kernels = MutableMapping[nn.Conv2d, Tensor]
@@ -18,7 +18,7 @@ FEWEST_CHANNELS = 32
 LARGEST_KERNEL = 512 * 512
 """Input times output channels up to which a transformed kernel, four times as large, is kept."""
 FEWEST_TILES = 32
-"""With fewer, reading the larger kernel takes longer than the products that it saves."""
+"""With fewer (8 in a trial) a step was slower: a transformed kernel takes longer to read."""
 
 
 class GroupNorm:
@@ -58,31 +58,31 @@ class Convolution:
     def __init__(self, layer: nn.Conv2d, space: Workspace, kernels: Kernels) -> None:
         self.layer, self.space, self.kernels = layer, space, kernels
         self.direct = PackedConvolution(layer)
-        self.tilings: dict[torch.Size, Tiling] = {}
         channels = layer.weight.shape[:2]
         self.fits = min(channels) >= FEWEST_CHANNELS and channels.numel() <= LARGEST_KERNEL
 
     def place(self, rows: int, height: int, width: int) -> Tensor:
         """Where the input must be put."""
-        shape = torch.Size((rows, height, width, self.layer.in_channels))
-        tiles = rows * (height // SIDE) * (width // SIDE)
-        if height % SIDE or width % SIDE or tiles < FEWEST_TILES or not self.fits:
-            return self.space.get("input", *shape)
-        if shape not in self.tilings:
-            self.tilings[shape] = Tiling(shape, self.layer.out_channels, self.space)
-        return self.tilings[shape].inside
+        shape = rows, height, width, self.layer.in_channels
+        if self._is_tiled(rows, height, width):
+            return self.space.tile(shape, self.layer.out_channels).inside
+        return self.space.get("input", *shape)
 
     def __call__(
         self, placed: Tensor, bias: Tensor | None = None, out: Tensor | None = None
     ) -> Tensor:
         """Convolves what was put in its place; `bias` replaces the layer's, `out` may be used."""
-        tiling = self.tilings.get(placed.shape)
-        if tiling is None:
+        if not self._is_tiled(*placed.shape[:3]):
             return self.direct(placed, bias)
         if self.layer not in self.kernels:
             self.kernels[self.layer] = transform_kernel(self.layer.weight.detach())
         bias = self.layer.bias if bias is None else bias
+        tiling = self.space.tile(placed.shape, self.layer.out_channels)
         return tiling.convolve(self.kernels[self.layer], bias, out)
+
+    def _is_tiled(self, rows: int, height: int, width: int) -> bool:
+        tiles = rows * (height // SIDE) * (width // SIDE)
+        return self.fits and tiles >= FEWEST_TILES and not (height % SIDE or width % SIDE)
 
 
 class Resnet:

@@ -47,6 +47,7 @@ class Workspace:
 
     def __init__(self) -> None:
         self._named: dict[str, Tensor] = {}
+        self._tilings: dict[tuple[int, ...], Tiling] = {}
 
     def get(self, name: str, *shape: int) -> Tensor:
         """A tensor of this shape with anything in it."""
@@ -54,6 +55,13 @@ class Workspace:
         if name not in self._named or len(self._named[name]) < size:
             self._named[name] = torch.empty(size)
         return self._named[name][:size].view(shape)
+
+    def tile(self, shape: tuple[int, int, int, int], out: int) -> "Tiling":
+        """The tiling of this input for so many channels of the output."""
+        key = (*shape, out)
+        if key not in self._tilings:
+            self._tilings[key] = Tiling(shape, out, self)
+        return self._tilings[key]
 
 
 class Tiling:

@@ -30,8 +30,8 @@ def test_same_as_convolving(rows, size, channels):
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_exact_in_whole_numbers():
-    """One kernel position at a time shifts the picture, with zeros from beyond its border."""
+def test_a_kernel_of_one_position_shifts_the_picture():
+    """Zeros come in from beyond the border."""
     x = torch.arange(64.0).view(1, 1, 8, 8)
     tiling = Tiling((1, 8, 8, 1), 1, Workspace())
     for position in range(9):
@@ -44,7 +44,8 @@ def test_exact_in_whole_numbers():
 
 def test_layers_share_memory_and_not_results():
     space = Workspace()
-    small, large = Tiling((1, 4, 4, 3), 2, space), Tiling((2, 8, 8, 5), 6, space)
+    small, large = space.tile((1, 4, 4, 3), 2), space.tile((2, 8, 8, 5), 6)
+    assert space.tile((1, 4, 4, 3), 2) is small
     cases = [
         (small, torch.randn(1, 3, 4, 4), torch.randn(2, 3, 3, 3), torch.randn(2)),
         (large, torch.randn(2, 5, 8, 8), torch.randn(6, 5, 3, 3), torch.randn(6)),
