@@ -216,9 +216,11 @@ class EvaluateConfig(DrawingConfig):
     teacher: str = "motion-teacher"
     """Video encoder: an embedded name or a folder; only variants that learn from one need it."""
     probe: bool = False
-    """Measure only what the features of teacher and base tell of coming contacts."""
+    """Measure only what features tell of coming contacts: the teacher's, and the base's before and
+    after training."""
     variants: tuple[str, ...] = ()
-    """Variants to compare; none given means all of them."""
+    """Variants to compare; none given means all of them, and for the probe those of plain
+    fine-tuning and VideoREPA."""
     seeds: int = 3
     """Number of training seeds per variant, counted from `seed`."""
     seed: int = 0

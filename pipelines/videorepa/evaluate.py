@@ -28,20 +28,19 @@ from visionrel.pipelines.videorepa.comparison import (
 from visionrel.pipelines.videorepa.config import EvaluateConfig
 from visionrel.pipelines.videorepa.findings import Findings, Sample, make_report
 from visionrel.pipelines.videorepa.judge_errors import measure_judge
-from visionrel.pipelines.videorepa.probe import PARTS, measure_probe, probe_report
+from visionrel.pipelines.videorepa.learning import learn_variant
+from visionrel.pipelines.videorepa.probe import Probe
 from visionrel.pipelines.videorepa.studio import Scores, Studio
-from visionrel.pipelines.videorepa.teacher_files import find_teacher, load_teacher, teacher_digest
+from visionrel.pipelines.videorepa.teacher_files import find_teacher, teacher_digest
 from visionrel.worlds.motion import FRAMES_PER_SECOND, render_clip
-from visionrel.worlds.motion.encounters import ENCOUNTERS
-from visionrel.worlds.motion.writing import write_clips
 
 
 logger = logging.getLogger(__name__)
 
 # Clips of each first-seed cell that are kept for the report's sheet.
 KEPT = 6
-# Streams of `config.seed` that are used here.
-_CLIPS, _PROMPTS, _PROBE = 20, 21, 22
+# Stream of `config.seed` that draws the prompts.
+_PROMPTS = 21
 # More variants and seeds may join; teacher and judge name the cells that they decide.
 _FREE = (
     *("output_dir", "variants", "seeds", "docs_dir", "device", "probe", "probe_clips"),
@@ -65,7 +64,7 @@ def evaluate(config: EvaluateConfig) -> Report:
     studio = Studio(config.base, config.device, config)
     config = config.settle(studio.side)
     if config.probe:
-        report = _probe(config, studio, teacher, command)
+        report = Probe(config, studio, teacher).run(command)
         report.save(config.output_dir / "probe-report")
     else:
         report = _Evaluation(config, studio, variants, teacher).run(command)
@@ -73,23 +72,6 @@ def evaluate(config: EvaluateConfig) -> Report:
     if config.docs_dir is not None:
         report.publish(config.docs_dir)
     return report
-
-
-def _probe(config: EvaluateConfig, studio: Studio, teacher: Path, command: str) -> Report:
-    settings = {
-        "seed": config.seed,
-        "clips": config.probe_clips,
-        "parts": list(PARTS),
-        "motions": list(ENCOUNTERS),
-        "base": studio.base.describe(),
-        "teacher": teacher_digest(teacher),
-    }
-    cells = Cells(config.output_dir / "probe", settings, 1)
-    encoder = load_teacher(teacher).to(studio.pipeline.device)
-    make = partial(
-        measure_probe, studio.pipeline, encoder, config.probe_clips, (config.seed, _PROBE)
-    )
-    return probe_report(cells.get("contacts", make), config, command)
 
 
 class _Evaluation:
@@ -106,7 +88,7 @@ class _Evaluation:
         self.seeds = range(config.seed, config.seed + config.seeds)
         self.prompts = draw_prompts(config.prompts, (config.seed, _PROMPTS))
         self.texts = [prompt.text for prompt in self.prompts]
-        self.frames = studio.own_transformer.config.sample_frames
+        self.frames = studio.frames
         self.teacher = "" if teacher is None else f"-teacher-{teacher_digest(teacher)[:12]}"
         total = len(self.seeds) * len(variants) + bool(config.judge_clips)
         self.cells = Cells(config.output_dir / "cells", self._settings(), total)
@@ -145,7 +127,8 @@ class _Evaluation:
         """Scores of a variant and seed; what was trained is not kept."""
         learned = self.config.output_dir / "learned" / self._cell(name, seed)
         if variant.settings is not None:
-            self._learn(variant, seed, learned)
+            clips = self.config.output_dir / "clips"
+            learn_variant(self.studio, self.config, variant, seed, clips, learned)
         clips = self._make_clips(name, seed, None if variant.settings is None else learned)
         scores = Scores.of(self.studio.judge(clips, self.prompts))
         logger.info("%s seed %d: physics %.2f", name, seed, np.mean(scores.physics))
@@ -154,25 +137,6 @@ class _Evaluation:
                 write_mp4(self._sample_file(name, index), clip, FRAMES_PER_SECOND)
         shutil.rmtree(learned, ignore_errors=True)
         return asdict(scores)
-
-    def _learn(self, variant: Variant, seed: int, learned: Path) -> None:
-        config = self.config
-        clips = config.output_dir / "clips"
-        if not clips.is_dir():
-            seed_of_clips = (config.seed, _CLIPS)
-            write_clips(clips, config.clips, seed_of_clips, (), self.studio.side, self.frames)
-        settings = dict(variant.settings)
-        if settings.get("align_layer") == -1:
-            settings["align_layer"] = self.studio.num_layers
-        shared = {
-            "teacher": config.teacher,
-            "cache_dir": config.output_dir / "cache",
-            "seed": seed,
-            "max_train_steps": config.max_train_steps,
-            "train_batch_size": config.train_batch_size,
-            "learning_rate": config.learning_rate,
-        }
-        self.studio.learn(clips, learned, {**shared, **settings})
 
     def _make_clips(self, name: str, seed: int, tuned: Path | None) -> list[np.ndarray]:
         if name == RENDERED:

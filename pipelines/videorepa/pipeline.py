@@ -59,16 +59,16 @@ class VideoREPAPipeline(CogVideoXPipeline):
         self._load_lora(source / LORA_NAME if source.is_dir() else source)
 
     def _check_shapes(self, tuned: CogVideoXTransformer3DModel, source: Path) -> None:
-        mine, theirs = ({k: v.shape for k, v in m.state_dict().items()} for m in self._both(tuned))
-        differing = sorted(k for k in {*mine, *theirs} if mine.get(k) != theirs.get(k))
+        mine, theirs = (
+            {name: value.shape for name, value in model.state_dict().items()}
+            for model in (self.transformer, tuned)
+        )
+        differing = sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
         if differing:
             raise InputError(
                 f"{source} was tuned on another base: {differing[0]} differs in shape "
                 f"({len(differing)} such tensors). Give the base that it names."
             )
-
-    def _both(self, tuned: CogVideoXTransformer3DModel) -> tuple[CogVideoXTransformer3DModel, ...]:
-        return self.transformer, tuned
 
     def _load_lora(self, path: Path) -> None:
         tensors, metadata = load_tensors(path)

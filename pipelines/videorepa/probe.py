@@ -1,17 +1,18 @@
 """Asks what frozen features tell of contacts to come, as Physion's contact prediction does.
 
 A clip of two falling, sliding or swinging bodies stops before their contact, if one comes, and
-holds still. Whether they will touch is read from the features by kernel ridge regression. The
-kernel is the cosine of centred features plus its square: pairs of places decide a contact, not
-places. Clips are answered in turns, each part of them by what was fitted on the part before, so
-that all of them count; with few clips to fit on, what the features themselves tell counts more.
+holds still. Whether they will touch is read from the features: those of the teacher, of the base
+as it is, and of the base after training with and without the teacher.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,87 +20,167 @@ import torch
 from diffusers import CogVideoXPipeline
 from torch import Tensor
 
-from visionrel.evaluation import (
-    Claim,
-    Report,
-    Table,
-    bootstrap_difference,
-    bootstrap_interval,
-)
+from visionrel.evaluation import Cells, Report, Variant, choose
+from visionrel.pipelines.videorepa.comparison import FINETUNE, VARIANTS, VIDEOREPA
 from visionrel.pipelines.videorepa.config import EvaluateConfig
 from visionrel.pipelines.videorepa.dataset import encode_caption, encode_clip
-from visionrel.pipelines.videorepa.pipeline import own_height
-from visionrel.pipelines.videorepa.questions import draw_questions, render_questions
+from visionrel.pipelines.videorepa.learning import learn_variant, learning_settings
+from visionrel.pipelines.videorepa.probe_findings import (
+    BASE,
+    PARTS,
+    PIXELS,
+    TEACHER,
+    Answers,
+    probe_report,
+)
+from visionrel.pipelines.videorepa.questions import Question, draw_questions, render_questions
+from visionrel.pipelines.videorepa.ridge import answer
 from visionrel.pipelines.videorepa.student import BlockTap, default_align_layer
-from visionrel.pipelines.videorepa.teachers import Teacher
+from visionrel.pipelines.videorepa.studio import Studio
+from visionrel.pipelines.videorepa.teacher_files import load_teacher, teacher_digest
+from visionrel.worlds.motion.encounters import ENCOUNTERS
 
 
 logger = logging.getLogger(__name__)
 
 TIMESTEP = 100
 """Noise level at which the base sees the clips, of 1000."""
-PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
-PARTS = (8, 2)
-"""Into how many parts the clips are split: one is fitted on, the next is answered."""
 _BATCH = 16
-_FEATURES = ("teacher", "base", "pixels")
+# Stream of `config.seed` that draws the questions.
+_QUESTIONS = 22
 
 
-def measure_probe(
-    pipeline: CogVideoXPipeline, teacher: Teacher, count: int, seed: Sequence[int]
-) -> dict[str, Any]:
-    """Answers every question, once for each number of parts.
+def choose_probed(names: Sequence[str]) -> dict[str, Variant]:
+    """The trained ones among these variants; plain fine-tuning and VideoREPA for none."""
+    chosen = choose(names or (FINETUNE, VIDEOREPA), VARIANTS, "variants")
+    return {name: VARIANTS[name] for name in chosen if VARIANTS[name].settings is not None}
 
-    Returns:
-        For each kind of features, by the number of parts, 1 or 0 for each answer: right or wrong;
-        and under `kinds` what motion each question is about.
+
+@dataclass
+class Probe:
+    """One run; the answers from each kind of features are a cell on disk.
+
+    Attributes:
+        config: Settings.
+        studio: With the base.
+        teacher: Folder of the video encoder.
     """
-    frames = pipeline.transformer.config.sample_frames
-    questions = draw_questions(count, seed, frames)
-    clips = render_questions(questions, own_height(pipeline), frames)
-    touches = torch.tensor([int(question.touches) for question in questions])
-    readers: Mapping[str, Callable[[Tensor], Tensor]] = {
-        "teacher": teacher,
-        "base": base_features(pipeline),
-        "pixels": lambda clips: clips[:, :, :, ::4, ::4],
-    }
-    found: dict[str, Any] = {}
-    for name in _FEATURES:
-        features = torch.cat(
-            [
-                readers[name](part.to(pipeline.device)).flatten(1).float().cpu()
-                for part in clips.split(_BATCH)
+
+    config: EvaluateConfig
+    studio: Studio
+    teacher: Path
+
+    def run(self, command: str) -> Report:
+        """Measures what is not measured yet and writes it up."""
+        config = self.config
+        variants = choose_probed(config.variants)
+        seeds = range(config.seed, config.seed + config.seeds)
+        total = 4 + len(variants) * len(seeds)
+        cells = Cells(self.folder, self._settings(), total)
+        kinds = cells.get("kinds", lambda: {"kinds": [each.scene.kind for each in self.questions]})
+        fixed = {TEACHER: self._ask_teacher, BASE: self._ask_base, PIXELS: self._ask_pixels}
+        found = {name: [cells.get(name, ask)] for name, ask in fixed.items()}
+        for name, variant in variants.items():
+            found[name] = [
+                cells.get(f"{name}-seed{seed}", partial(self._ask_tuned, name, variant, seed))
+                for seed in seeds
             ]
+        labels = {name: variant.label for name, variant in variants.items()}
+        return probe_report(found, kinds["kinds"], labels, config, command)
+
+    @property
+    def folder(self) -> Path:
+        """Of the cells."""
+        return self.config.output_dir / "probe"
+
+    @cached_property
+    def questions(self) -> list[Question]:
+        """All questions."""
+        stream = (self.config.seed, _QUESTIONS)
+        return draw_questions(self.config.probe_clips, stream, self.studio.frames)
+
+    @cached_property
+    def clips(self) -> Tensor:
+        """What is shown, in [-1, 1], `(N, frames, 3, side, side)`."""
+        return render_questions(self.questions, self.studio.side, self.studio.frames)
+
+    @cached_property
+    def latents(self) -> Tensor:
+        """The base's, scaled, `(N, latent frames, channels, height, width)`."""
+        pipeline = self.studio.pipeline
+        device = pipeline.device
+        means = [encode_clip(pipeline, clip[None].to(device))["mean"] for clip in self.clips]
+        return torch.stack(means).cpu() * pipeline.vae.config.scaling_factor
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "seed": self.config.seed,
+            "probe_clips": self.config.probe_clips,
+            "parts": list(PARTS),
+            "motions": list(ENCOUNTERS),
+            "base": self.studio.base.describe(),
+            "teacher": teacher_digest(self.teacher),
+            "clips": self.config.clips,
+            **learning_settings(self.config),
+        }
+
+    def _ask_teacher(self) -> Answers:
+        teacher = load_teacher(self.teacher).to(self.studio.pipeline.device)
+        return self._ask(TEACHER, self.clips, teacher)
+
+    def _ask_base(self) -> Answers:
+        self.studio.use(None)
+        return self._ask(BASE, self.latents, block_features(self.studio.pipeline))
+
+    def _ask_pixels(self) -> Answers:
+        return self._ask(PIXELS, self.clips, lambda clips: clips[:, :, :, ::4, ::4])
+
+    def _ask_tuned(self, name: str, variant: Variant, seed: int) -> Answers:
+        """Trains a variant and asks its transformer; what was trained is not kept."""
+        learned = self.folder / "learned" / f"{name}-seed{seed}"
+        clips = self.folder / "clips"
+        learn_variant(self.studio, self.config, variant, seed, clips, learned)
+        self.studio.use(learned)
+        answers = self._ask(name, self.latents, block_features(self.studio.pipeline))
+        shutil.rmtree(learned, ignore_errors=True)
+        return answers
+
+    def _ask(self, name: str, inputs: Tensor, read: Callable[[Tensor], Tensor]) -> Answers:
+        """Answers every question, once for each number of parts."""
+        device = self.studio.pipeline.device
+        features = torch.cat(
+            [read(part.to(device)).flatten(1).float().cpu() for part in inputs.split(_BATCH)]
         )
-        found[name] = {str(parts): answer(features, touches, parts) for parts in PARTS}
-        shares = (f"{np.mean(right):.3f}" for right in found[name].values())
+        touches = torch.tensor([int(question.touches) for question in self.questions])
+        answers = {str(parts): answer(features, touches, parts) for parts in PARTS}
+        shares = (f"{np.mean(right):.3f}" for right in answers.values())
         logger.info("%s: %s", name, " and ".join(shares))
-    return {**found, "kinds": [question.scene.kind for question in questions]}
+        return answers
 
 
-def base_features(pipeline: CogVideoXPipeline) -> Callable[[Tensor], Tensor]:
-    """What the block that VideoREPA aligns gives for a clip with little noise and no words."""
+def block_features(pipeline: CogVideoXPipeline) -> Callable[[Tensor], Tensor]:
+    """What the block that VideoREPA aligns gives for latents with little noise and no words."""
     transformer, scheduler = pipeline.transformer, pipeline.scheduler
     layer = default_align_layer(transformer.config.num_layers)
     states = encode_caption(pipeline, "", transformer.config.max_text_seq_length)["states"]
+    factor = pipeline.vae_scale_factor_spatial
 
     @torch.no_grad()
-    def read(clips: Tensor) -> Tensor:
-        parts = [encode_clip(pipeline, clip[None])["mean"] for clip in clips]
-        latents = torch.stack(parts) * pipeline.vae.config.scaling_factor
+    def read(latents: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(latents.shape, generator=generator).to(latents)
-        times = torch.full((len(clips),), TIMESTEP, device=latents.device)
+        times = torch.full((len(latents),), TIMESTEP, device=latents.device)
         rotary = None
         if transformer.config.use_rotary_positional_embeddings:
+            height, width = (side * factor for side in latents.shape[-2:])
             rotary = pipeline._prepare_rotary_positional_embeddings(
-                *clips.shape[-2:], latents.shape[1], latents.device
+                height, width, latents.shape[1], latents.device
             )
         tap = BlockTap(transformer, layer)
         try:
             transformer(
                 scheduler.add_noise(latents, noise, times).to(transformer.dtype),
-                states.to(transformer.dtype).expand(len(clips), -1, -1),
+                states.to(transformer.dtype).expand(len(latents), -1, -1),
                 times,
                 image_rotary_emb=rotary,
                 return_dict=False,
@@ -109,114 +190,3 @@ def base_features(pipeline: CogVideoXPipeline) -> Callable[[Tensor], Tensor]:
             tap.remove()
 
     return read
-
-
-def answer(features: Tensor, labels: Tensor, parts: int) -> list[int]:
-    """Answers each part by what is fitted on the part before; the first by the last.
-
-    Args:
-        features: `(N, values)`.
-        labels: 0 or 1, `(N,)`.
-        parts: How many; at least 2.
-
-    Returns:
-        1 for each right answer, else 0, `(N,)`.
-    """
-    chunks = torch.arange(len(labels)).tensor_split(parts)
-    answers: list[int] = []
-    for index, asked in enumerate(chunks):
-        order = torch.cat([chunks[index - 1], asked])
-        answers += _answer_from(features[order], labels[order], len(chunks[index - 1]))
-    return answers
-
-
-def _answer_from(features: Tensor, labels: Tensor, known: int) -> list[int]:
-    """Fits on the first `known`, a third of which chooses the penalty; answers the others."""
-    inner = max(1, 2 * known // 3)
-    cosine = torch.nn.functional.normalize(features - features[:known].mean(0), dim=1)
-    kernel = (cosine @ cosine.T).double()
-    kernel = kernel + kernel.square()
-    wanted = 2.0 * labels.double() - 1
-    scores = {
-        penalty: _share_right(kernel, wanted, inner, slice(inner, known), penalty)
-        for penalty in PENALTIES
-    }
-    best = max(scores, key=lambda penalty: scores[penalty])
-    said = _predict(kernel, wanted, known, slice(known, None), best)
-    return ((said > 0) == (wanted[known:] > 0)).int().tolist()
-
-
-def _share_right(kernel: Tensor, wanted: Tensor, known: int, asked: slice, penalty: float) -> float:
-    said = _predict(kernel, wanted, known, asked, penalty)
-    return float(((said > 0) == (wanted[asked] > 0)).double().mean()) if len(said) else 0.0
-
-
-def _predict(kernel: Tensor, wanted: Tensor, known: int, asked: slice, penalty: float) -> Tensor:
-    inner = kernel[:known, :known] + penalty * torch.eye(known, dtype=kernel.dtype)
-    return kernel[asked, :known] @ torch.linalg.solve(inner, wanted[:known])
-
-
-def probe_report(found: Mapping[str, Any], config: EvaluateConfig, command: str) -> Report:
-    """Writes up what was found."""
-    outcomes = {
-        (name, parts): np.array([found[name][str(parts)]], dtype=float)
-        for name in _FEATURES
-        for parts in PARTS
-    }
-    count = len(found["kinds"])
-    fitted = {parts: count // parts for parts in PARTS}
-    return Report(
-        method="videorepa-probe",
-        title="VideoREPA: what features tell of coming contacts",
-        summary=(
-            f"{count} clips of two bodies, simulated with gravity and friction: one "
-            "slides, rolls, falls, flies or swings towards the other. A clip stops before their "
-            "first contact and holds still; for every such clip there is one without a contact, of "
-            "the same motion, stopped at the same frame with the two about as far apart. Whether "
-            "they will touch is read by kernel ridge regression: the clips are split into parts, "
-            "and each part is answered by what was fitted on another; chance is 0.5. Brackets are "
-            "95 % bootstrap intervals over the clips; scenes and split are one draw of a seed. "
-            f"Made by `{command}`."
-        ),
-        claims=tuple(
-            Claim.of_difference(
-                "A video encoder knows more of coming contacts than the generator, read by "
-                f"{fitted[parts]} clips.",
-                bootstrap_difference(outcomes["teacher", parts], outcomes["base", parts]),
-                f"{count} clips",
-            )
-            for parts in PARTS
-        ),
-        tables=(
-            Table(
-                "Answers that are right, by the number of clips fitted on",
-                ("features", *(str(fitted[parts]) for parts in PARTS)),
-                tuple(
-                    (label, *(bootstrap_interval(outcomes[name, parts]) for parts in PARTS))
-                    for name, label in _labels(config).items()
-                ),
-            ),
-            _by_kind(found, config, fitted),
-        ),
-        settings=asdict(config),
-    )
-
-
-def _labels(config: EvaluateConfig) -> Mapping[str, str]:
-    return {
-        "teacher": f"teacher `{config.teacher}`",
-        "base": f"base `{config.base}`, the aligned block",
-        "pixels": "pixels, every fourth",
-    }
-
-
-def _by_kind(found: Mapping[str, Any], config: EvaluateConfig, fitted: Mapping[int, int]) -> Table:
-    most = min(PARTS)
-    rows = []
-    for kind in dict.fromkeys(found["kinds"]):
-        asked = [each == kind for each in found["kinds"]]
-        scores = (float(np.array(found[name][str(most)])[asked].mean()) for name in _FEATURES)
-        rows.append((kind, sum(asked), *scores))
-    columns = ("motion", "clips", *_labels(config).values())
-    title = f"Answers that are right, by motion; {fitted[most]} clips fitted on"
-    return Table(title, columns, tuple(rows))

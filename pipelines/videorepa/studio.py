@@ -78,6 +78,7 @@ class Studio:
         self.pipeline = load_video_components(self.base, choose_device(device))
         self.own_transformer = self.pipeline.transformer
         self.side = own_height(self.pipeline)
+        self.frames = self.own_transformer.config.sample_frames
         self.drawing = (drawing or DrawingConfig()).settle(self.side)
 
     @property
