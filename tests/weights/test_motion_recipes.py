@@ -30,6 +30,7 @@ from visionrel.weights.recipes.motion_stages.tokenizer import (
     tokenize,
 )
 from visionrel.weights.recipes.motion_stages.transformer import (
+    DenoisingTask,
     make_rotary,
     make_scheduler,
     share_cells,
@@ -112,6 +113,21 @@ def test_attention_for_training_is_that_of_the_base(pipeline):
             found.append(transformer(latents, words, timesteps, image_rotary_emb=make_rotary()))
     torch.testing.assert_close(found[1].sample, found[0].sample, atol=1e-5, rtol=1e-4)
     transformer.set_attn_processor(CogVideoXAttnProcessor2_0())
+
+
+def test_a_last_run_sees_little_noise(pipeline):
+    cached = latents.CachedClips(
+        *(torch.zeros(1, *shape) for shape in ((12, 5, 12, 12), (MAX_LENGTH,), (3,), (3, 5, 6, 6)))
+    )
+    parts = (pipeline.transformer, pipeline.text_encoder, pipeline.tokenizer, cached, 1.0)
+    shares = {}
+    for levels in ("layout", "shapes"):
+        task = DenoisingTask(*parts, levels)
+        drawn = [task.sample(0, SampleRandom(0, step))["timesteps"] for step in range(500)]
+        assert 0 <= min(drawn) and max(drawn) < 1000
+        shares[levels] = np.mean([step < 100 for step in drawn])
+    pipeline.transformer.set_attn_processor(CogVideoXAttnProcessor2_0())
+    assert shares["layout"] < 0.03 and shares["shapes"] == pytest.approx(0.316, abs=0.06)
 
 
 def test_a_second_run_goes_on_and_changes_nothing(built):

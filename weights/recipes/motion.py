@@ -4,6 +4,9 @@ Seconds of one core of an AMD EPYC with AVX-512: about 0.3 for a step of the tex
 1 for one of the autoencoder on pieces and on whole clips, 0.03 for a cached clip, and 1.3 for
 a step of the transformer without its optimizer's. The defaults take some 6 hours, nearly all of
 them the transformer's. A clip of 50 denoising steps takes 3.1 s.
+
+They leave shapes soft. A last run with `start`, `--vae_steps 0 --transformer_timesteps shapes
+--transformer_lr_scheduler cosine` makes them crisp.
 """
 
 from __future__ import annotations
@@ -51,6 +54,9 @@ class BuildConfig:
     """Learning rate of the transformer after the warm-up."""
     transformer_lr_scheduler: Literal["constant_with_warmup", "cosine"] = "constant_with_warmup"
     """Its course; `cosine` for a last run."""
+    transformer_timesteps: Literal["layout", "shapes"] = "layout"
+    """Noise levels that it sees most: those at which words decide the layout, or, for a last run,
+    the low ones at which shapes are decided."""
     mixed_precision: Literal["no", "bf16"] | None = None
     """Precision of the products of autoencoder and transformer; the faster when not given."""
     seed: int = 0
@@ -254,7 +260,8 @@ def _train_transformer(
         mixed_precision=config.mixed_precision or fast_precision(),
     )
     scale = vae.config.scaling_factor
-    train(DenoisingTask(transformer, text_encoder, tokenizer, cache, scale), settings)
+    levels = config.transformer_timesteps
+    train(DenoisingTask(transformer, text_encoder, tokenizer, cache, scale, levels), settings)
 
 
 def _write(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,10 +25,13 @@ from visionrel.worlds.motion.scene import APPEARANCES
 
 CAPTION_DROPOUT = 0.08
 TIMESTEP_CENTRE, TIMESTEP_SPREAD = 0.4, 1.0
-"""Timesteps are `T sigmoid(n)`, n normal: half of them where words still decide the layout."""
+"""Timesteps for layouts are `T sigmoid(n)`, n normal: half of them where words still decide."""
 SNR_SHIFT = 3.0
 """Divides the signal-to-noise ratio, as in CogVideoX: many latent frames show one layout."""
 LAYOUT_WEIGHT = 0.1
+Timesteps = Literal["layout", "shapes"]
+"""Mostly those at which words decide the layout, or `T u^2`, u uniform: a third of them below 100,
+where the shifted ratio leaves noise of 0.6 and less, and shapes are decided."""
 _HEADS, _HEAD_WIDTH, _LAYERS, _PATCH = 6, 32, 6, 2
 
 
@@ -93,9 +97,10 @@ class DenoisingTask(Task):
         tokenizer: T5Tokenizer,
         cache: CachedClips,
         scaling_factor: float,
+        timesteps: Timesteps = "layout",
     ) -> None:
         super().__init__()
-        self.transformer = transformer
+        self.transformer, self.timesteps = transformer, timesteps
         transformer.set_attn_processor(PlainAttention())
         self.text_encoder = text_encoder.eval().requires_grad_(False)
         self.cache, self.scaling_factor = cache, scaling_factor
@@ -112,15 +117,13 @@ class DenoisingTask(Task):
         # channels, frames, rows, columns -> frames, channels, rows, columns
         latents = self.cache.latents[item].float().transpose(0, 1) * self.scaling_factor
         dropped = random.numpy.rand() < CAPTION_DROPOUT
-        level = TIMESTEP_CENTRE + TIMESTEP_SPREAD * torch.randn((), generator=random.torch)
-        steps = self.noise_scheduler.config.num_train_timesteps
         return {
             "latents": latents,
             "input_ids": self.empty_ids if dropped else self.cache.input_ids[item],
             "nouns": self.cache.nouns[item],
             "coverage": self.cache.coverage[item],
             "noise": torch.randn(latents.shape, generator=random.torch),
-            "timesteps": (level.sigmoid() * steps).long().clamp(max=steps - 1),
+            "timesteps": self._draw_timestep(random),
         }
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -146,6 +149,13 @@ class DenoisingTask(Task):
         role_loss = _compare(self.role_head(tokens), roles)
         loss = velocity + LAYOUT_WEIGHT * (noun_loss + role_loss)
         return {"loss": loss, "velocity": velocity, "nouns": noun_loss, "roles": role_loss}
+
+    def _draw_timestep(self, random: SampleRandom) -> Tensor:
+        steps = self.noise_scheduler.config.num_train_timesteps
+        if self.timesteps == "shapes":
+            return (torch.rand((), generator=random.torch).square() * steps).long()
+        level = TIMESTEP_CENTRE + TIMESTEP_SPREAD * torch.randn((), generator=random.torch)
+        return (level.sigmoid() * steps).long().clamp(max=steps - 1)
 
     def save(self, folder: Path, weights: Mapping[str, Tensor], step: int) -> None:
         """Write the transformer as a Diffusers folder, float16."""
