@@ -31,7 +31,7 @@ SNR_SHIFT = 3.0
 LAYOUT_WEIGHT = 0.1
 Timesteps = Literal["layout", "shapes"]
 """Mostly those at which words decide the layout, or `T u^2`, u uniform: a third of them below 100,
-where the shifted ratio leaves noise of 0.6 and less, and shapes are decided."""
+where the shifted ratio leaves noise of 0.52 and less, and shapes are decided."""
 _HEADS, _HEAD_WIDTH, _LAYERS, _PATCH = 6, 32, 6, 2
 
 
