@@ -25,14 +25,12 @@ from visionrel.pipelines.videorepa.pipeline import LORA_NAME
 from visionrel.pipelines.videorepa.studio import Studio
 from visionrel.pipelines.videorepa.teacher_files import find_teacher
 from visionrel.records import Record, save_clip
-from visionrel.worlds.motion import CLIP_SIDE, Verdict, judge_clip
+from visionrel.worlds.motion import Verdict, judge_clip
 from visionrel.worlds.motion.writing import write_clips
 
 
 MAX_SEED = 2**31 - 1
 TEACHER = TrainConfig.teacher
-LARGEST_JUDGED = 2 * CLIP_SIDE
-"""Side of the largest clips that can be of the world."""
 TUNING = {"tuning": "lora", "rank": 32, "lora_alpha": 32, "learning_rate": 1e-3}
 """A LoRA small enough to download, at a rate that shows within a minute."""
 NO_TEACHER = (
@@ -112,6 +110,7 @@ class Desk:
         ):
             if weight:
                 self._check_teacher()
+            self.studio.check_size()
             progress(0, desc="rendering clips, encoding them")
             seed, frames = seed or 0, self.studio.own_transformer.config.sample_frames
             data = Path(place) / "clips"
@@ -188,7 +187,7 @@ class Desk:
     def _judge(self, prompt: str, clips: Mapping[str, np.ndarray]) -> tuple[list[str], str]:
         """Each clip's verdict and a summary; only clips of the world can be judged."""
         motion = find_motion(prompt)
-        if motion is None or self.studio.side > LARGEST_JUDGED:
+        if motion is None or not self.studio.judges:
             return [""] * len(clips), NOT_JUDGED
         verdicts = {
             label: judge_clip(clip, motion.kind, motion.names) for label, clip in clips.items()

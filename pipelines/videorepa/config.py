@@ -111,13 +111,27 @@ class TrainConfig(TrainingConfig):
                 setattr(self, name, value)
         super().__post_init__()
         problems = _bound_problems(self, _AT_LEAST)
-        problems += _frame_problems(self.num_frames, 4)
+        problems += _frame_problems(self.num_frames, 4, _AT_LEAST["num_frames"])
+        problems += self._idle_problems()
         if self.validation_steps is not None:
             problems.append(
                 "`validation_steps` draws nothing here; generate from the checkpoints instead."
             )
         if problems:
             raise InputError(problems)
+
+    def _idle_problems(self) -> list[str]:
+        """Settings that were given and would do nothing: what they say would not be measured."""
+        idle = []
+        if self.alignment == "tokens":
+            idle += [("terms", "`alignment` relations"), ("margin", "`alignment` relations")]
+        if self.tuning == "full":
+            idle += [("rank", "`tuning` lora"), ("lora_alpha", "`tuning` lora")]
+        return [
+            f"`{name}` is {value!r}, but it counts only with {other}; leave it out or choose that."
+            for name, other in idle
+            if (value := getattr(self, name)) != getattr(TrainConfig, name)
+        ]
 
 
 _AT_LEAST = {
@@ -142,11 +156,11 @@ def _bound_problems(config: object, bounds: Mapping[str, float]) -> list[str]:
     ]
 
 
-def _frame_problems(frames: int | None, step: int) -> list[str]:
+def _frame_problems(frames: int | None, step: int, least: int) -> list[str]:
     if frames is None or frames % step == 1:
         return []
-    below = frames - (frames - 1) % step
-    return [f"`num_frames` must be {step}k + 1, got {frames}; the nearest below is {below}."]
+    below = max(least, frames - (frames - 1) % step)
+    return [f"`num_frames` must be {step}k + 1, got {frames}; for example {below}."]
 
 
 @dataclass(kw_only=True)
@@ -187,7 +201,7 @@ class GenerateConfig(DrawingConfig):
     def __post_init__(self) -> None:
         problems = _bound_problems(self, DRAWING_AT_LEAST | _GENERATE_AT_LEAST)
         # CogVideoX decodes latent frames in twos; an even number of them gives too many frames.
-        problems += _frame_problems(self.num_frames, 8)
+        problems += _frame_problems(self.num_frames, 8, _GENERATE_AT_LEAST["num_frames"])
         if not self.prompts or not all(prompt.strip() for prompt in self.prompts):
             problems.append('`prompts` needs at least one prompt, and none empty: "a ball drops".')
         if problems:

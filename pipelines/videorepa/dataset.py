@@ -56,7 +56,7 @@ def read_training_clips(config: TrainConfig) -> list[TrainingClip]:
             clip.path.name,
             clip.caption,
             f"{sha256_of(clip.path)} {size}",
-            partial(load_clip, clip.path, *size),
+            partial(load_clip, clip.path, *size, available=clip.frames),
         )
         for clip in clips
     ]
@@ -131,9 +131,11 @@ class ClipFeatures:
                 lambda clip: {"tokens": teacher(clip.load()[None].to(device))[0].bfloat16()},
             )
         for kind, (model, encode) in encoders.items():
-            model.to(device)
-            self._fill_kind(kind, encode)
-            model.to("cpu")
+            missing = self._missing(kind)
+            if missing:
+                model.to(device)
+                self._fill_kind(kind, missing, encode)
+                model.to("cpu")
 
     def load(self, index: int) -> dict[str, Tensor]:
         """`mean` and `std` of the latents, `states` of the text and, with a teacher, `tokens`."""
@@ -155,14 +157,21 @@ class ClipFeatures:
             paths["teacher"] = self.cache.path("teacher", clip=clip.digest, teacher=self._teacher)
         return paths
 
-    def _fill_kind(self, kind: str, encode: Callable[[TrainingClip], dict[str, Tensor]]) -> None:
+    def _missing(self, kind: str) -> list[int]:
+        """Clips without a whole file, from this process's share on."""
         processes, rank = _launch()
         first = rank * len(self.clips) // processes
         order = [*range(first, len(self.clips)), *range(first)]
-        for done, index in enumerate(order, 1):
-            make = partial(encode, self.clips[index])
-            if self.cache.fill(self._paths(index)[kind], make) and done % 100 == 0:
-                logger.info("%s of %d of %d clips", kind, done, len(order))
+        return [index for index in order if not self.cache.has(self._paths(index)[kind])]
+
+    def _fill_kind(
+        self, kind: str, missing: Sequence[int], encode: Callable[[TrainingClip], dict[str, Tensor]]
+    ) -> None:
+        for done, index in enumerate(missing, 1):
+            # Asked again here: another process, or an equal caption, may have made it meanwhile.
+            made = self.cache.fill(self._paths(index)[kind], partial(encode, self.clips[index]))
+            if made and done % 100 == 0:
+                logger.info("%s of %d of %d clips", kind, done, len(missing))
 
 
 def _launch() -> tuple[int, int]:

@@ -62,6 +62,7 @@ def evaluate(config: EvaluateConfig) -> Report:
     teacher = find_teacher(config.teacher) if taught else None
     command = f"visionrel evaluate videorepa{changed_flags(config)}"
     studio = Studio(config.base, config.device, config)
+    studio.check_size()
     config = config.settle(studio.side)
     if config.probe:
         report = Probe(config, studio, teacher).run(command)

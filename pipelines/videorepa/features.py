@@ -49,9 +49,22 @@ class FeatureCache:
         Returns:
             Whether it had to be made.
         """
-        if _is_whole(path):
+        if self.has(path):
             return False
+        if path.is_file():
+            logger.warning("%s is damaged and made anew.", path)
         save_tensors(path, make())
+        return True
+
+    @staticmethod
+    def has(path: Path) -> bool:
+        """Whether a file is there with as many bytes as its header says; no tensor is read."""
+        if not path.is_file():
+            return False
+        try:
+            load_header(path)
+        except InputError:
+            return False
         return True
 
     def load(self, path: Path) -> dict[str, Tensor]:
@@ -61,15 +74,3 @@ class FeatureCache:
             InputError: If it is missing or damaged; names it.
         """
         return load_tensors(path)[0]
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a file is there with as many bytes as its header says; no tensor is read."""
-    if not path.is_file():
-        return False
-    try:
-        load_header(path)
-    except InputError:
-        logger.warning("%s is damaged and made anew.", path)
-        return False
-    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
@@ -138,6 +139,31 @@ def load_video_components(
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
+
+
+def training_scheduler(components: CogVideoXPipeline) -> CogVideoXDPMScheduler:
+    """The scheduler as `add_noise` uses it, in float32: Apple's GPUs have no float64."""
+    scheduler = copy.deepcopy(components.scheduler)
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.float()
+    return scheduler
+
+
+def rotary_embeddings(
+    components: CogVideoXPipeline, frames: int, height: int, width: int
+) -> tuple[Tensor, Tensor] | None:
+    """Cosines and sines of the tokens' places, on the CPU; None for a base without them.
+
+    Args:
+        components: The base.
+        frames: Latent frames.
+        height: In pixels.
+        width: In pixels.
+    """
+    if not components.transformer.config.use_rotary_positional_embeddings:
+        return None
+    return components._prepare_rotary_positional_embeddings(
+        height, width, frames, torch.device("cpu")
+    )
 
 
 def own_height(pipeline: CogVideoXPipeline) -> int:

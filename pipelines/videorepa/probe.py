@@ -25,6 +25,7 @@ from visionrel.pipelines.videorepa.comparison import FINETUNE, VARIANTS, VIDEORE
 from visionrel.pipelines.videorepa.config import EvaluateConfig
 from visionrel.pipelines.videorepa.dataset import encode_caption, encode_clip
 from visionrel.pipelines.videorepa.learning import learn_variant, learning_settings
+from visionrel.pipelines.videorepa.pipeline import rotary_embeddings, training_scheduler
 from visionrel.pipelines.videorepa.probe_findings import (
     BASE,
     PARTS,
@@ -160,7 +161,7 @@ class Probe:
 
 def block_features(pipeline: CogVideoXPipeline) -> Callable[[Tensor], Tensor]:
     """What the block that VideoREPA aligns gives for latents with little noise and no words."""
-    transformer, scheduler = pipeline.transformer, pipeline.scheduler
+    transformer, scheduler = pipeline.transformer, training_scheduler(pipeline)
     layer = default_align_layer(transformer.config.num_layers)
     states = encode_caption(pipeline, "", transformer.config.max_text_seq_length)["states"]
     factor = pipeline.vae_scale_factor_spatial
@@ -170,19 +171,15 @@ def block_features(pipeline: CogVideoXPipeline) -> Callable[[Tensor], Tensor]:
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         times = torch.full((len(latents),), TIMESTEP, device=latents.device)
-        rotary = None
-        if transformer.config.use_rotary_positional_embeddings:
-            height, width = (side * factor for side in latents.shape[-2:])
-            rotary = pipeline._prepare_rotary_positional_embeddings(
-                height, width, latents.shape[1], latents.device
-            )
+        height, width = (side * factor for side in latents.shape[-2:])
+        rotary = rotary_embeddings(pipeline, latents.shape[1], height, width)
         tap = BlockTap(transformer, layer)
         try:
             transformer(
                 scheduler.add_noise(latents, noise, times).to(transformer.dtype),
                 states.to(transformer.dtype).expand(len(latents), -1, -1),
                 times,
-                image_rotary_emb=rotary,
+                image_rotary_emb=rotary and tuple(part.to(latents.device) for part in rotary),
                 return_dict=False,
             )
             return tap.take()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,7 +186,15 @@ def make_head(
     """A head with random weights; the global random state stays as it was."""
     config = transformer.config
     width = config.num_attention_heads * config.attention_head_dim
+    with seeded(seed):
+        return RelationHead(width, teacher_width, shrink, hidden_width)
+
+
+@contextlib.contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Draws weights on the CPU from a seed and leaves the global random states as they were."""
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
-            torch.manual_seed(seed)
-        return RelationHead(width, teacher_width, shrink, hidden_width)
+            # `torch.manual_seed` would seed the GPUs too, which are not put back.
+            torch.default_generator.manual_seed(seed)
+        yield

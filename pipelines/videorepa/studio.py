@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from visionrel.devices import choose_device
+from visionrel.errors import InputError
 from visionrel.pipelines.videorepa.comparison import Prompt
 from visionrel.pipelines.videorepa.config import DrawingConfig, TrainConfig
 from visionrel.pipelines.videorepa.generate import to_pixels
@@ -22,12 +23,14 @@ from visionrel.pipelines.videorepa.pipeline import (
 )
 from visionrel.pipelines.videorepa.trainer import train
 from visionrel.training.loop import StepCallback
-from visionrel.worlds.motion import Verdict
+from visionrel.worlds.motion import CLIP_SIDE, Verdict
 from visionrel.worlds.motion.judge import judge_clip
 
 
 logger = logging.getLogger(__name__)
 
+LARGEST_JUDGED = 2 * CLIP_SIDE
+"""Side of the largest clips that can be of the world."""
 _BATCH = 8
 
 
@@ -85,6 +88,25 @@ class Studio:
     def num_layers(self) -> int:
         """Blocks of the base's transformer."""
         return self.own_transformer.config.num_layers
+
+    @property
+    def judges(self) -> bool:
+        """Whether the base's clips are square and small, as the world's are."""
+        config = self.own_transformer.config
+        return config.sample_height == config.sample_width and self.side <= LARGEST_JUDGED
+
+    def check_size(self) -> None:
+        """Refuses a base whose clips are none of the world's.
+
+        Raises:
+            InputError: Told before anything is rendered or trained.
+        """
+        if not self.judges:
+            raise InputError(
+                f"`base` is {self.base.name}, whose clips are {self.side} pixels high; the motion "
+                f"world's clips are square, with at most {LARGEST_JUDGED}. Give a base such as "
+                "`motion`."
+            )
 
     def use(self, tuned: Path | None) -> None:
         """Draws with a tuned transformer or LoRA from now on, or with the base alone."""

@@ -220,17 +220,9 @@ def shrink_frames(frames: Tensor, factor: int) -> Tensor:
 
     Args:
         frames: Shape (batch, frames, channels, height, width).
-        factor: Whole number.
+        factor: Odd, and divides height and width.
     """
-    if factor == 1:
-        return frames
-    height, width = frames.shape[-2:]
-    if factor % 2 and height % factor == 0 and width % factor == 0:
-        return frames[..., factor // 2 :: factor, factor // 2 :: factor]
-    flat = frames.flatten(0, 1)
-    size = (height // factor, width // factor)
-    flat = F.interpolate(flat, size=size, mode="bicubic", align_corners=False)
-    return flat.unflatten(0, frames.shape[:2])
+    return frames[..., factor // 2 :: factor, factor // 2 :: factor]
 
 
 def resize_positions(table: Tensor, native: TokenGrid, grid: TokenGrid) -> Tensor:

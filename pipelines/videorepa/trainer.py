@@ -29,8 +29,10 @@ from visionrel.pipelines.videorepa.pipeline import (
     WEIGHTS_NAME,
     load_video_components,
     resolve_video_base,
+    rotary_embeddings,
     save_lora,
     size_problems,
+    training_scheduler,
 )
 from visionrel.pipelines.videorepa.student import (
     HIDDEN_WIDTH,
@@ -38,13 +40,14 @@ from visionrel.pipelines.videorepa.student import (
     choose_shrink,
     default_align_layer,
     make_head,
+    seeded,
     student_grid,
 )
 from visionrel.pipelines.videorepa.teacher_files import find_teacher, load_teacher, teacher_digest
 from visionrel.pipelines.videorepa.teachers import Teacher
 from visionrel.training import SampleRandom, Task, TrainingResult, settle_seed, weight_dtype
 from visionrel.training import train as run_training
-from visionrel.training.checkpoints import check_same_run, find_checkpoint, load_checkpoint
+from visionrel.training.checkpoints import check_same_run, find_checkpoint, load_checkpoint_header
 
 
 logger = logging.getLogger(__name__)
@@ -85,7 +88,7 @@ def _check_resume(config: TrainConfig) -> None:
     The sizes of the run are known only with the clips; the loop compares them.
     """
     if (checkpoint := find_checkpoint(config)) is not None:
-        header = load_checkpoint(checkpoint)[1]
+        header = load_checkpoint_header(checkpoint)
         check_same_run(checkpoint, header, config, header["run"])
 
 
@@ -115,7 +118,7 @@ class VideoREPATask(Task):
         self.config, self.base = settle(config, components), base
         encoder, digest = teacher if teacher and config.proj_coeff else (None, None)
         self._check(components, encoder)
-        self.scheduler = components.scheduler
+        self.scheduler = training_scheduler(components)
         self.scaling_factor = components.vae.config.scaling_factor
         self.transformer = self._prepare_transformer(components)
         self._set_geometry(components, encoder)
@@ -204,6 +207,8 @@ class VideoREPATask(Task):
             problems.append(f"The base predicts {kind!r}; VideoREPA needs `v_prediction`.")
         if components.transformer.config.patch_size_t is not None:
             problems.append("CogVideoX 1.5 (patches in time) is not supported; use CogVideoX 1.0.")
+        if components.transformer.config.in_channels != components.vae.config.latent_channels:
+            problems.append("The base takes a picture besides the text; give a text-to-video one.")
         if self.config.proj_coeff and encoder is None:
             problems.append("`proj_coeff` is above 0 and there is no teacher; give `teacher`.")
         if encoder is not None and encoder.sees_first_frame and self.config.alignment != "tokens":
@@ -224,9 +229,7 @@ class VideoREPATask(Task):
             lora_alpha=self.config.lora_alpha,
             target_modules=list(LORA_TARGETS),
         )
-        with torch.random.fork_rng(devices=[]):
-            if self.config.seed is not None:
-                torch.manual_seed(self.config.seed)
+        with seeded(self.config.seed):
             transformer.add_adapter(self.lora)
         cast_training_params(transformer)
         return transformer
@@ -236,11 +239,7 @@ class VideoREPATask(Task):
         frames = (config.num_frames - 1) // components.vae_scale_factor_temporal + 1
         sides = (config.height // factor, config.width // factor)
         self.grid = student_grid(self.transformer, (frames, *sides))
-        self.rotary = None
-        if self.transformer.config.use_rotary_positional_embeddings:
-            self.rotary = components._prepare_rotary_positional_embeddings(
-                config.height, config.width, frames, torch.device("cpu")
-            )
+        self.rotary = rotary_embeddings(components, frames, config.height, config.width)
         self.head = None
         if encoder is None:
             return

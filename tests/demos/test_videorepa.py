@@ -129,7 +129,7 @@ def test_limits_hold_over_the_wire_too(client, change):
 
 def test_only_clips_of_the_world_are_judged():
     desk = Desk("nowhere", "nowhere")
-    desk.studio = SimpleNamespace(side=480)
+    desk.studio = SimpleNamespace(judges=False)
     clips = {"base": np.zeros((2, 480, 720, 3))}
     assert desk._judge(PROMPT, clips) == ([""], NOT_JUDGED)
 

@@ -139,10 +139,23 @@ def crop_box(height: int, width: int, ratio: float = 480 / 720) -> tuple[int, in
     return round((height - inner[0]) / 2), round((width - inner[1]) / 2), *inner
 
 
-def load_clip(path: Path, frames: int = 49, height: int = 480, width: int = 720) -> Tensor:
+def load_clip(
+    path: Path,
+    frames: int = 49,
+    height: int = 480,
+    width: int = 720,
+    available: int | None = None,
+) -> Tensor:
     """Load chosen frames of a video, cropped in the middle and resized, for training.
 
     Resizing is bilinear with aligned corners and anti-aliasing.
+
+    Args:
+        path: the video.
+        frames: how many to give.
+        height: in pixels.
+        width: in pixels.
+        available: frames that the video has, where it was scanned already; None scans it.
 
     Returns:
         Float32 in [-1, 1], `(frames, 3, height, width)`.
@@ -150,10 +163,11 @@ def load_clip(path: Path, frames: int = 49, height: int = 480, width: int = 720)
     Errors:
         InputError: the video cannot be read.
     """
-    try:
-        available = len(scan(Path(path)).times)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
+    if available is None:
+        try:
+            available = len(scan(Path(path)).times)
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from error
     return resize_clip(_pick(path, frame_indices(available, frames)), height, width)
 
 

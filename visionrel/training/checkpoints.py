@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from visionrel.artifacts import check_disk_full, load_tensors, save_tensors
+from visionrel.artifacts import check_disk_full, load_header, load_tensors, save_tensors
 from visionrel.errors import InputError
 from visionrel.training.config import TrainingConfig
 
@@ -96,9 +96,18 @@ def save_checkpoint(
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Reads the tensors and the header of a checkpoint."""
     tensors, metadata = load_tensors(path / STATE_FILE)
+    return tensors, _parse_header(path, metadata)
+
+
+def load_checkpoint_header(path: Path) -> dict[str, Any]:
+    """Reads the header of a checkpoint alone, however large its tensors are."""
+    return _parse_header(path, load_header(path / STATE_FILE))
+
+
+def _parse_header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     if "header" not in metadata:
         raise InputError(f"{path / STATE_FILE} is not a visionrel checkpoint: it has no header.")
-    return tensors, json.loads(metadata["header"])
+    return json.loads(metadata["header"])
 
 
 def clean_leftovers(output_dir: Path) -> None:

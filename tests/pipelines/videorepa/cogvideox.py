@@ -12,9 +12,8 @@ TRANSFORMERS = {
         "use_rotary_positional_embeddings": True,
     },
 }
-# vae/config.json: 8 x 8 pixels and 4 frames to a latent; scales of the two.
+# vae/config.json: 8 x 8 pixels and 4 frames to a latent.
 SPATIAL, TEMPORAL = 8, 4
-SCALES = {"2b": 1.15258426, "5b": 0.7}
 FRAMES, HEIGHT, WIDTH = 49, 480, 720
 
 

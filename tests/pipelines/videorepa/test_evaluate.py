@@ -87,6 +87,12 @@ def test_a_teacher_is_asked_for_only_by_variants_that_learn_from_one(tmp_path):
     assert after.keys() - before.keys() == {name for name in after if name.startswith("repa")}
 
 
+def test_a_base_whose_clips_the_judge_cannot_see_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Studio, "judges", False)
+    with pytest.raises(InputError, match=r"`base` is .*; the motion world's clips are square"):
+        evaluate(make_config(tmp_path, variants=("base",)))
+
+
 def test_variants_that_need_a_teacher():
     assert [name for name, variant in VARIANTS.items() if not needs_teacher(variant)] == [
         *("base", "finetune", "static", "rendered"),

@@ -129,7 +129,7 @@ def test_length_and_size_can_be_chosen(tmp_path):
     ("changes", "message"),
     [
         ({"prompts": ()}, "`prompts` needs at least one prompt"),
-        ({"num_frames": 13}, r"`num_frames` must be 8k \+ 1, got 13; the nearest below is 9"),
+        ({"num_frames": 13}, r"`num_frames` must be 8k \+ 1, got 13; for example 9"),
         ({"fps": 0}, "`fps` must be at least 1"),
         ({"num_videos": 0}, "`num_videos` must be at least 1"),
     ],

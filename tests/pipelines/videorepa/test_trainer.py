@@ -55,14 +55,14 @@ def make_config(folder: Path, **changes) -> TrainConfig:
         "train_batch_size": 2,
         "max_train_steps": 3,
         "learning_rate": 1e-3,
-        "rank": 4,
-        "lora_alpha": 2,
         "seed": 5,
         "device": "cpu",
         "report_to": "none",
         "align_layer": 3,
         "head_width": 8,
     }
+    if changes.get("tuning") == "lora":
+        settings |= {"rank": 4, "lora_alpha": 2}
     return TrainConfig(**(settings | changes))
 
 
@@ -112,10 +112,14 @@ def test_lora_and_nominal_settings(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_frames": 48}, r"`num_frames` must be 4k \+ 1, got 48; the nearest below is 45"),
+        ({"num_frames": 48}, r"`num_frames` must be 4k \+ 1, got 48; for example 45"),
+        ({"num_frames": 3}, r"`num_frames` must be 4k \+ 1, got 3; for example 5"),
         ({"proj_coeff": -1.0}, "`proj_coeff` must be at least 0"),
         ({"rank": 0}, "`rank` must be at least 1"),
         ({"align_layer": 0}, "`align_layer` must be at least 1"),
+        ({"rank": 4}, "`rank` is 4, but it counts only with `tuning` lora"),
+        ({"alignment": "tokens", "terms": "spatial"}, "`terms` is 'spatial', but it counts only"),
+        ({"alignment": "tokens", "margin": 0.2}, "`margin` is 0.2, but it counts only with `align"),
         ({"validation_steps": 5}, "`validation_steps` draws nothing here; generate from"),
     ],
 )
@@ -134,6 +138,11 @@ def test_bad_settings(tmp_path, changes, message):
 def test_settings_that_do_not_fit_the_base(tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         make_task(tmp_path, **changes)
+
+
+def test_a_base_that_takes_a_picture_is_refused(tmp_path):
+    with pytest.raises(InputError, match="takes a picture besides the text"):
+        make_task(tmp_path, make_toy_pipeline(in_channels=8))
 
 
 def test_a_teacher_is_needed_and_must_fit(tmp_path):
@@ -232,7 +241,7 @@ def test_without_weight_it_is_plain_fine_tuning(tmp_path):
         torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-6)
 
 
-def test_a_tiny_weight_changes_no_noise(tmp_path):
+def test_the_weight_changes_no_noise(tmp_path):
     """The head draws from random numbers of its own."""
     batches = [make_batch(make_task(tmp_path, proj_coeff=weight)) for weight in (0.0, 0.5)]
     for name, value in batches[0].items():
@@ -357,9 +366,20 @@ def test_models_of_the_pass_over_the_clips_share_no_memory(tmp_path, monkeypatch
     config = make_config(tmp_path, device="cpu")
     task = VideoREPATask(config, components, CLIPS, BASE, (teacher, "2" * 64))
     assert len(moves) == 6
-    task.features.fill(components, teacher, torch.device("cuda"))  # all is there: nothing runs
-    order = [(model, device) for model, _ in moves[:6:2] for device in ("cuda", "cpu")]
-    assert [(id(m), d) for m, d in moves[6:]] == [(id(m), d) for m, d in order]
+    order = [(model, "cpu") for model, _ in moves[::2] for _ in range(2)]
+    assert [(id(m), d) for m, d in moves] == [(id(m), d) for m, d in order]
+    task.features.fill(components, teacher, torch.device("cuda"))
+    assert len(moves) == 6  # all is there: no model is needed
+
+
+def test_latents_are_drawn_from_the_scaled_posterior(tmp_path):
+    components = make_toy_pipeline()
+    sample = make_task(tmp_path, components).sample(0, SampleRandom(0, 0))
+    with torch.no_grad():
+        posterior = components.vae.encode(CLIPS[0].load()[None].transpose(1, 2)).latent_dist
+    noise = torch.randn(sample["latents"].shape, generator=SampleRandom(0, 0).torch)
+    mean, std = (part[0].transpose(0, 1) for part in (posterior.mean, posterior.std))
+    torch.testing.assert_close(sample["latents"], (mean + std * noise) * 0.7)
 
 
 def test_checkpointing_changes_no_loss(tmp_path):
