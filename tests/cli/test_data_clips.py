@@ -1,3 +1,4 @@
+import csv
 import json
 
 from visionrel.data.clips import read_clips
@@ -12,8 +13,11 @@ def test_rendered_clips_pass_the_check(run, tmp_path):
     assert code == 0 and json.loads(out) == {"output_dir": "clips", "clips": 2, "seed": 1}
     for path in ("clips", "clips.csv"):
         if path.endswith("csv"):
-            rows = [f"clips/{clip.path.name},{clip.caption}" for clip in read_clips("clips")]
-            (tmp_path / path).write_text("\n".join(["video,caption", *rows]))
+            clips = read_clips("clips")
+            with (tmp_path / path).open("w", newline="") as file:
+                rows = [(f"clips/{clip.path.name}", clip.caption) for clip in clips]
+                csv.writer(file).writerows([("video", "caption"), *rows])
+            assert [clip.caption for clip in read_clips(path)] == [clip.caption for clip in clips]
         code, out, _ = run("data", "check", path, "--json")
         assert code == 0
         assert json.loads(out) == {"clips": 2, "sizes": ["32x32, 9 frames (2)"]}

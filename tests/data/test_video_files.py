@@ -1,5 +1,6 @@
 """Video files: exact frames in and out, frame choice and crop of VideoREPA."""
 
+import struct
 from types import SimpleNamespace
 
 import av
@@ -9,17 +10,17 @@ import torch
 from PIL import Image
 
 from tests.data.pictures import moving_square
-from visionrel.data import video_files
+from visionrel.data import video_files, video_scan
 from visionrel.data.video_files import (
     crop_box,
     frame_indices,
     load_clip,
     read_pixels,
     resize_clip,
-    scan,
     write_gif,
     write_mp4,
 )
+from visionrel.data.video_scan import scan
 from visionrel.errors import InputError
 
 
@@ -116,6 +117,7 @@ def test_only_chosen_frames_are_converted(tmp_path, monkeypatch):
     class Counting:
         def __init__(self, frame):
             self.frame, self.time, self.height, self.width = frame, frame.time, 32, 48
+            self.rotation, self.is_corrupt = 0, False
 
         def to_ndarray(self, format):
             converted.append(self.frame.time)
@@ -136,10 +138,36 @@ def test_only_chosen_frames_are_converted(tmp_path, monkeypatch):
             return map(Counting, self.inner.decode(video=video))
 
     fake = SimpleNamespace(open=Container, FFmpegError=av.FFmpegError)
-    monkeypatch.setattr(video_files, "load_av", lambda: fake)
+    for module in (video_files, video_scan):
+        monkeypatch.setattr(module, "load_av", lambda: fake)
     assert torch.equal(load_clip(tmp_path / "a.mp4", 5, 32, 48), resize_clip(whole[:17:4], 32, 48))
     assert len(converted) == 5
     assert len(scan(tmp_path / "a.mp4").times) == 20 and len(converted) == 5
+
+
+@pytest.mark.parametrize(("matrix", "turns"), [((0, 1, -1, 0), -1), ((0, -1, 1, 0), 1)])
+def test_what_was_filmed_lying_stands_upright(tmp_path, matrix, turns):
+    """Telephones store pictures as the sensor gives them, and how to turn them in the header."""
+    path = tmp_path / "a.mp4"
+    write_mp4(path, moving_square(9))
+    expected = np.rot90(read_pixels(path)[0], turns, axes=(1, 2))
+    a, b, c, d = (part * 0x10000 for part in matrix)
+    turned = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
+    data = path.read_bytes()
+    start = data.index(b"tkhd") + 44
+    path.write_bytes(data[:start] + turned + data[start + len(turned) :])
+    pixels, _ = read_pixels(path)
+    assert pixels.shape == (9, 48, 32, 3) and np.array_equal(pixels, expected)
+    assert (scan(path).height, scan(path).width) == (48, 32)
+
+
+def test_a_video_that_changed_after_the_check_is_told(tmp_path):
+    path = tmp_path / "a.mp4"
+    with pytest.raises(InputError, match="cannot be read any more"):
+        load_clip(path, available=9)
+    write_mp4(path, moving_square(5))
+    with pytest.raises(InputError, match="changed since it was checked"):
+        load_clip(path, available=9)
 
 
 @pytest.mark.parametrize("side", [24, 32, 33])

@@ -7,13 +7,14 @@ columns `video` and `caption`, whose videos lie beside it.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from visionrel.data.video_files import scan
+from visionrel.data.video_scan import scan
 from visionrel.errors import InputError
 
 
@@ -92,7 +93,7 @@ def _clip_problems(
     clip: Clip, times: list[float], min_frames: int, multiple: int, constant_rate: bool
 ) -> Iterator[str]:
     if clip.frames == 1:
-        yield "the clip has one frame; give one that moves, or remove it."
+        yield "the clip has one frame; use a clip that moves, or remove it."
     elif clip.frames < min_frames:
         yield (
             f"the clip has {clip.frames} frames, at least {min_frames} are needed; give a longer "
@@ -109,23 +110,21 @@ def _clip_problems(
         if usual <= 0 or np.abs(steps - usual).max() > VARIABLE * usual:
             yield (
                 f"the frame rate is variable ({steps.min():.3f} to {steps.max():.3f} s between "
-                "frames); encode it anew at a constant rate, for example with ffmpeg -vf fps=8."
+                "frames); re-encode it at a constant rate, for example with ffmpeg -vf fps=8."
             )
 
 
 def _folder_entries(folder: Path) -> tuple[list[tuple[Path, str]], list[str]]:
     """List the videos of a folder with their captions, and what is wrong with those."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    videos = [path for path in files if path.suffix.lower() in EXTENSIONS and path.name[0] != "."]
+    # Hidden files are not the user's: macOS leaves such beside every file.
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    videos = [path for path in files if path.suffix.lower() in EXTENSIONS]
     problems = [] if videos else [f"{folder} holds no video; put one of {', '.join(EXTENSIONS)}."]
     entries = []
     for path in videos:
-        text = path.with_suffix(CAPTION_SUFFIX)
-        caption = ""
-        if text.is_file():
-            caption = text.read_text(encoding="utf-8-sig", errors="replace").strip()
-        if not caption:
-            problems.append(f"{path.name}: no caption; write what it shows into {text.name}.")
+        caption, problem = _read_caption(path.with_suffix(CAPTION_SUFFIX))
+        if problem:
+            problems.append(f"{path.name}: {problem}")
         entries.append((path, caption))
     stems = {path.stem for path in videos}
     problems.extend(
@@ -136,26 +135,50 @@ def _folder_entries(folder: Path) -> tuple[list[tuple[Path, str]], list[str]]:
     return entries, problems
 
 
+def _read_caption(path: Path) -> tuple[str, str | None]:
+    """A caption, and what is wrong with it."""
+    try:
+        caption = path.read_text(encoding="utf-8-sig").strip() if path.is_file() else ""
+    except UnicodeDecodeError:
+        return "", f"{path.name} is not UTF-8; save it as UTF-8."
+    return caption, None if caption else f"no caption; write what it shows into {path.name}."
+
+
 def _table_entries(path: Path) -> tuple[list[tuple[Path, str]], list[str]]:
     """List the rows of a CSV file, and what is wrong with them."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = csv.DictReader(file)
-        missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
-        if missing:
-            return [], [f"{path.name} has no column {' and '.join(missing)}; name it in line 1."]
-        entries, problems = [], []
-        for row in rows:
-            line, name = rows.line_num, (row["video"] or "").strip()
-            if not name or Path(name).is_absolute() or ".." in Path(name).parts:
-                problems.append(
-                    f"{path.name}, line {line}: `video` is {name!r}; "
-                    "use a file name below the table's folder."
-                )
-                continue
-            caption = (row["caption"] or "").strip()
-            if not caption:
-                problems.append(f"{path.name}, line {line}: {name} has no caption; write one.")
-            entries.append((path.parent / name, caption))
+    entries, problems = [], []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            missing = [column for column in COLUMNS if column not in (rows.fieldnames or ())]
+            if missing:
+                names = " and ".join(missing)
+                return [], [f"{path.name} has no column {names}; name it in line 1."]
+            for row in rows:
+                name, caption = ((row[column] or "").strip() for column in COLUMNS)
+                where = f"{path.name}, line {rows.line_num}"
+                if problem := _row_problem(row, name, caption):
+                    problems.append(f"{where}: {problem}")
+                if _is_below(name):
+                    entries.append((path.parent / name, caption))
+    except UnicodeDecodeError:
+        problems.append(f"{path.name} is not UTF-8; save it as UTF-8.")
+    except csv.Error as error:
+        where = f"{path.name}, near line {rows.line_num}"
+        problems.append(f"{where}: the table cannot be read ({error}); correct it.")
     if not entries and not problems:
         problems.append(f"{path.name} lists no clip; add a row for each.")
     return entries, problems
+
+
+def _row_problem(row: Mapping[str | None, Any], name: str, caption: str) -> str | None:
+    if None in row:
+        return "more fields than columns; put a caption that has commas in double quotes."
+    if not _is_below(name):
+        return f"`video` is {name!r}; use a file name below the table's folder."
+    return None if caption else f"{name} has no caption; write one."
+
+
+def _is_below(name: str) -> bool:
+    """Whether a file's name leads nowhere but into the table's folder."""
+    return bool(name) and not Path(name).is_absolute() and ".." not in Path(name).parts

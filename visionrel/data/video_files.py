@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,30 +13,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from visionrel.artifacts import atomic_write
+from visionrel.data.video_scan import load_av, scan
 from visionrel.errors import InputError
 
-
-if TYPE_CHECKING:
-    from av.container import InputContainer
 
 _SLACK = 1e-6
 _QUALITY = "16"
 # Where x264 looks ahead in clips of a few blocks it reads memory that nobody wrote, and equal
 # frames give unequal files.
 _REPEATABLE = "mbtree=0:bframes=0"
-
-
-def load_av() -> ModuleType:
-    """Import PyAV.
-
-    Errors:
-        InputError: it is not installed.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise InputError("video files need `av`; install it: pip install 'av>=16'") from error
-    return av
 
 
 def write_mp4(path: Path, clip: np.ndarray, fps: float = 8.0) -> None:
@@ -197,82 +179,21 @@ def read_pixels(path: Path) -> tuple[np.ndarray, float]:
     return _pick(path, range(len(facts.times))), facts.fps
 
 
-@dataclass(frozen=True)
-class VideoFacts:
-    """What decoding a video tells.
-
-    Attributes:
-        times: Of the frames, in seconds.
-        height, width: Of a frame, in pixels.
-    """
-
-    times: list[float]
-    height: int
-    width: int
-
-    @property
-    def fps(self) -> float:
-        """Mean frames per second; 0 for a single frame."""
-        span = self.times[-1] - self.times[0]
-        return (len(self.times) - 1) / span if span > 0 else 0.0
-
-
-def scan(path: Path) -> VideoFacts:
-    """Decode a whole video without keeping its frames.
-
-    Raises:
-        ValueError: It cannot be; the text says why.
-    """
-    if not path.is_file():
-        raise ValueError("the video does not exist; correct its name or remove its caption.")
-    if path.stat().st_size == 0:
-        raise ValueError("the file is empty (0 bytes); copy or download it again.")
+def _pick(path: Path, chosen: Sequence[int]) -> np.ndarray:
+    """Decode frames of a scanned video upright, uint8 `(frames, height, width, 3)`."""
+    pictures, wanted = {}, set(chosen)
     av = load_av()
-    times, sizes = [], set()
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError("the file has no pictures; give a video.")
-            stream = container.streams.video[0]
-            stated, seconds = stream.frames, _stated_seconds(container)
-            for frame in container.decode(video=0):
-                times.append(float(frame.time or 0.0))
-                sizes.add((frame.height, frame.width))
+            for index, frame in enumerate(container.decode(video=0)):
+                if index in wanted:
+                    # Telephones store what they film lying and note how it is turned.
+                    picture = frame.to_ndarray(format="rgb24")
+                    pictures[index] = np.rot90(picture, round(frame.rotation / 90))
+                if len(pictures) == len(wanted):
+                    break
     except (av.FFmpegError, OSError) as error:
-        raise ValueError(
-            f"the video cannot be read ({error}); copy it again or encode it anew."
-        ) from error
-    # A trimmed file still states the frames before its start, and others are one off; but the time
-    # that it states is filled with frames if it is whole.
-    step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 0.0
-    if len(times) < stated and max(times, default=0.0) < seconds - 3 * step:
-        raise ValueError(
-            f"the video is cut off: {len(times)} of {stated} frames can be read; copy it again."
-        )
-    if not times:
-        raise ValueError("the video holds no frame; copy it again.")
-    if len(sizes) > 1:
-        raise ValueError("the frames have several sizes; encode the video anew with one.")
-    return VideoFacts(times, *sizes.pop())
-
-
-def _stated_seconds(container: InputContainer) -> float:
-    """When the last frame ends, as the file states it; infinite if it does not."""
-    stream = container.streams.video[0]
-    if stream.duration is not None:
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    if container.duration is not None:
-        return ((container.start_time or 0) + container.duration) / 1e6  # in microseconds
-    return float("inf")
-
-
-def _pick(path: Path, chosen: Sequence[int]) -> np.ndarray:
-    """Decode frames of a scanned video, uint8 `(frames, height, width, 3)`."""
-    pictures, last = {}, max(chosen)
-    with load_av().open(str(path)) as container:
-        for index, frame in enumerate(container.decode(video=0)):
-            if index in chosen:
-                pictures[index] = frame.to_ndarray(format="rgb24")
-            if index == last:
-                break
+        raise InputError(f"{path}: the video cannot be read any more ({error}).") from error
+    if len(pictures) < len(wanted):
+        raise InputError(f"{path}: the video was changed since it was checked; start again.")
     return np.stack([pictures[index] for index in chosen])
