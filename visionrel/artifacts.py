@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -62,6 +63,32 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Gives a folder to fill, whose files are at `path` once the block ends; none on failure.
+
+    Raises:
+        InputError: If there is something at `path` already; nothing is overwritten.
+    """
+    path = Path(path).resolve()
+    check_output_folder(path)
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"{path} is in use; nothing is overwritten, choose another folder.")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        # Not renamed as a whole: `path` may be the folder that someone works in.
+        path.mkdir(exist_ok=True)
+        for each in sorted(temporary.iterdir()):
+            each.rename(path / each.name)
+    except OSError as error:
+        check_disk_full(path, error)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_disk_full(path: Path, error: Exception) -> None:

@@ -165,6 +165,7 @@ def test_a_folder_that_began_elsewhere_is_refused(built, tmp_path):
         (motion, {"transformer_steps": 0}, "`transformer_steps` must be at least 1, got 0"),
         (motion, {"text_steps": 0}, "`text_steps` must be at least 1, got 0"),
         (motion, {"transformer_batch_size": 0}, "`transformer_batch_size` must be at least 1"),
+        (motion, {"vae_crop_steps": 0, "vae_steps": 0}, "`vae_crop_steps` and `vae_steps` are 0"),
         (motion, {"cached_clips": 0}, "`cached_clips` must be at least 1, got 0"),
         (motion, {"vae_learning_rate": 0.0}, "`vae_learning_rate` must be above 0"),
         (motion_teacher, {"masked_steps": 0}, "`masked_steps` must be at least 1, got 0"),

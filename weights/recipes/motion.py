@@ -41,7 +41,7 @@ class BuildConfig:
     vae_crop_steps: int = 6000
     """Optimizer steps of the autoencoder on pieces around objects, 8 each; none with `start`."""
     vae_steps: int = 3000
-    """Then those on whole clips, 3 each. With `start`: of its decoder alone."""
+    """Optimizer steps of the autoencoder on whole clips, 3 each; with `start`, of its decoder."""
     vae_learning_rate: float = 5e-3
     """Learning rate of the autoencoder after the warm-up; it falls to 0 on whole pictures."""
     cached_clips: int = 40_000
@@ -53,7 +53,7 @@ class BuildConfig:
     transformer_learning_rate: float = 8e-4
     """Learning rate of the transformer after the warm-up."""
     transformer_lr_scheduler: Literal["constant_with_warmup", "cosine"] = "constant_with_warmup"
-    """Its course; `cosine` for a last run."""
+    """Course of the transformer's learning rate; `cosine` for a last run."""
     transformer_timesteps: Literal["layout", "shapes"] = "layout"
     """Noise levels that it sees most: those at which words decide the layout, or, for a last run,
     the low ones at which shapes are decided."""
@@ -74,6 +74,10 @@ class BuildConfig:
             for name in ("vae_learning_rate", "transformer_learning_rate")
             if not (value := getattr(self, name)) > 0
         ]
+        if self.start is None and not (self.vae_crop_steps or self.vae_steps):
+            problems.append(
+                "`vae_crop_steps` and `vae_steps` are 0; give some, or a base in `start`."
+            )
         if problems:
             raise InputError(problems)
 

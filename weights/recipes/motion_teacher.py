@@ -30,7 +30,7 @@ class BuildConfig:
     masked_steps: int = 3000
     """Optimizer steps of drawing what is hidden, 16 clips each; none with `start`."""
     foretelling_steps: int = 6000
-    """Then those of foretelling motions, 16 clips each."""
+    """Optimizer steps of foretelling motions, 16 clips each."""
     learning_rate: float = 1e-3
     """Learning rate of each stage after the warm-up; it falls to 0 as a cosine."""
     seed: int = 0

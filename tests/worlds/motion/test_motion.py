@@ -109,8 +109,10 @@ def test_spoken_kinds_have_several_wordings():
 def test_bad_arguments_name_what_is_known():
     with pytest.raises(InputError, match="known kinds: chase"):
         find_kind("explode")
-    with pytest.raises(InputError, match="2 places"):
-        sample_motion(np.random.default_rng(0), "chase", ("cat",))
+    wrong = [("chase", ("cat",)), ("chase", ("cat", "cat")), ("drop", ("unicorn",))]
+    for kind, names in [*wrong, ("hand_over", ("cat", "box", "dog"))]:
+        with pytest.raises(InputError, match=r"takes distinct nouns for \d places: "):
+            sample_motion(np.random.default_rng(0), kind, names)
 
 
 def test_annotations_are_json_and_tell_gravity_and_contacts():

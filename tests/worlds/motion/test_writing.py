@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
 from visionrel.data.clips import read_clips
+from visionrel.errors import InputError
+from visionrel.worlds.motion import writing
 from visionrel.worlds.motion.writing import write_clips
 
 
@@ -16,9 +20,7 @@ def test_what_is_written_is_a_training_set(tmp_path):
     assert "{}" in clips[1].caption  # no caption names a held-out relation
 
 
-def test_an_unfinished_set_is_redone_and_longer_sets_begin_alike(tmp_path):
-    (tmp_path / "clips.unfinished").mkdir()
-    (tmp_path / "clips.unfinished" / "junk.mp4").touch()
+def test_longer_sets_begin_alike(tmp_path):
     write_clips(tmp_path / "clips", 1, 5, side=32, frames=9)
     assert sorted(path.name for path in (tmp_path / "clips").iterdir()) == [
         *("00000.json", "00000.mp4", "00000.txt"),
@@ -26,3 +28,20 @@ def test_an_unfinished_set_is_redone_and_longer_sets_begin_alike(tmp_path):
     write_clips(tmp_path / "more", 2, 5, side=32, frames=9)
     for name in ("00000.mp4", "00000.txt"):
         assert (tmp_path / "more" / name).read_bytes() == (tmp_path / "clips" / name).read_bytes()
+
+
+def test_what_is_there_is_kept_and_nothing_half_done_is_left(tmp_path, monkeypatch):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "own.txt").touch()
+    with pytest.raises(InputError, match="clips is in use"):
+        write_clips(tmp_path / "clips", 1, 0)
+    with pytest.raises(InputError, match="known kinds"):
+        write_clips(tmp_path / "new", 1, 0, ("explode",))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(writing, "annotate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        write_clips(tmp_path / "new", 1, 0, side=32, frames=9)
+    assert [path.name for path in tmp_path.rglob("*")] == ["clips", "own.txt"]
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write_clips(".", 1, 0, side=32, frames=9)
+    assert len(list((tmp_path / "here").iterdir())) == 3

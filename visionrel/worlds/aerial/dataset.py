@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from visionrel.artifacts import atomic_write
+from visionrel.artifacts import atomic_folder, atomic_write
 from visionrel.data.aerial.coco import Conversion, LabelledBox, LabelledPicture
 from visionrel.data.aerial.conditions import AXES, encode_conditions
 from visionrel.errors import InputError
@@ -78,8 +77,8 @@ def write_aerial(
     """Write splits of the aerial world into a new or empty folder.
 
     A split gets `SPLIT/000000.jpg, ...`, `SPLIT.json` (COCO) and `SPLIT-conditions.json`. Picture
-    *i* of a split depends on the seed, the split and *i* only. Everything is written under another
-    name first: the folder is there once it is whole.
+    *i* of a split depends on the seed, the split and *i* only. Everything is written beside the
+    folder first: it is filled once all is there.
 
     Args:
         folder: where to write.
@@ -92,15 +91,10 @@ def write_aerial(
     """
     folder = Path(folder)
     _check(folder, sizes, side)
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    counts = {
-        name: _write_split(unfinished, name, count, seed, side) for name, count in sizes.items()
-    }
-    if folder.is_dir():
-        folder.rmdir()
-    unfinished.rename(folder)
+    with atomic_folder(folder) as unfinished:
+        counts = {
+            name: _write_split(unfinished, name, count, seed, side) for name, count in sizes.items()
+        }
     return {
         name: Written(folder / name, *_label_files(folder, name), counts[name]) for name in sizes
     }

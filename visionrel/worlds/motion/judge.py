@@ -1,7 +1,7 @@
 """Judges clips: are the named objects there, does the motion hold, does it obey the world's laws.
 
 The judge knows how the world draws its objects, and nothing else: it has no trained weights. It
-answers "cannot tell" where a clip is ambiguous; that counts against the clip.
+answers "cannot tell" where a named object seems to be there twice; the motion then does not hold.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def judge_reading(reading: Reading, kind: Kind | str, names: Sequence[str]) -> V
     tracks = tracks_of(reading, names)
     laws = check_laws(reading, tracks, kind.name, kind.gravity)
     cannot_tell = any(name in reading.doubled for name in names)
-    return Verdict(found, not cannot_tell and kind.holds(tracks), laws, cannot_tell)
+    return Verdict(found, not cannot_tell and bool(kind.holds(tracks)), laws, cannot_tell)
 
 
 def judge_clip(clip: np.ndarray, kind: Kind | str, names: Sequence[str]) -> Verdict:
@@ -100,7 +100,8 @@ class JudgeError:
         kind: the kind that was drawn.
         clips: how many.
         denied: share in which the drawn motion was not affirmed.
-        affirmed: share of other kinds, of clips of them with the same nouns, that were affirmed.
+        affirmed: share of clips of other kinds, with as many objects, on which this kind was
+            affirmed.
         unphysical: share said to break a law.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import string
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -66,21 +66,30 @@ def sample_motion(
     Args:
         rng: source of randomness; equal states give equal scenes.
         kind: the motion or its name; None draws one that captions can name, or none in particular.
-        names: nouns of the objects; None draws distinct ones.
+        names: distinct nouns that the kind's places can hold; None draws them.
         style: how telling the caption is.
 
     Returns:
         The scene, and a caption; where the kind has no words the caption holds `{}` in their place.
     """
     kind = _any_kind(rng, style) if kind is None else find_kind(kind)
-    if names is not None and len(names) != len(kind.roles):
-        raise InputError(
-            f"`names` has {len(names)} nouns; {kind.name!r} has {len(kind.roles)} places"
-        )
-    names = tuple(names) if names is not None else kind.sample_names(rng)
+    if names is None:
+        names = kind.sample_names(rng)
+    else:
+        _check_names(kind, names)
     draft = _draw(rng, kind, names)
     scene = make_scene(kind.name, draft, names, *draw_ground(rng))
     return scene, _caption(rng, kind, scene, style)
+
+
+def _check_names(kind: Kind, names: Sequence[str]) -> None:
+    held = len(names) == len(kind.roles) and all(map(operator.contains, kind.roles, names))
+    if not held or len(set(names)) != len(names):
+        places = "; ".join(", ".join(role) for role in kind.roles)
+        raise InputError(
+            f"`names` is {tuple(names)}; {kind.name!r} takes distinct nouns for "
+            f"{len(kind.roles)} places: {places}"
+        )
 
 
 def find_kind(kind: Kind | str) -> Kind:
@@ -116,8 +125,8 @@ def _draw(rng: np.random.Generator, kind: Kind, names: Sequence[str]) -> Draft:
         if lies_inside(scene.movers, _LEAVES_BY) and _holds_clearly(kind, scene):
             return draft
     raise InputError(
-        f"`names` {tuple(names)} found no way to {kind.name!r} in {_TRIALS} trials; "
-        f"take nouns of its places: {kind.roles}"
+        f"no {kind.name!r} of {tuple(names)} fits the picture in {_TRIALS} trials; "
+        "take other nouns or another seed"
     )
 
 
@@ -204,4 +213,4 @@ def vocabulary() -> tuple[str, ...]:
     fields = [word for text in texts for word in text.split() if "{" not in word]
     extra = "a an the to right left video of , background".split()
     words = {*OBJECTS, *GROUNDS, *fields, *extra}
-    return tuple(sorted(word.strip(string.whitespace) for word in words))
+    return tuple(sorted(words))

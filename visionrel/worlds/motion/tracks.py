@@ -18,7 +18,7 @@ class Track:
         name: one of `APPEARANCES`.
         size: longer side in picture sides.
         path: centres `(frames, 2)`, filled in where the object was not seen.
-        seen: confidence in [0, 1] of each frame, `(frames,)`; 1 for a drawn object.
+        seen: 1 for each frame in which it was found, else 0, `(frames,)`; 1 for a drawn object.
     """
 
     name: str

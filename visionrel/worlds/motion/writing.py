@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from visionrel.artifacts import save_json
+from visionrel.artifacts import atomic_folder, save_json
 from visionrel.data.clips import CAPTION_SUFFIX
 from visionrel.data.video_files import write_mp4
 from visionrel.worlds.motion.kinds import Kind
 from visionrel.worlds.motion.rendering import render_clip
-from visionrel.worlds.motion.sampling import annotate, sample_motion
+from visionrel.worlds.motion.sampling import annotate, find_kind, sample_motion
 from visionrel.worlds.motion.scene import CLIP_SIDE, DURATION, FRAMES
 
 
@@ -27,7 +26,7 @@ def write_clips(
 ) -> None:
     """Write `NNNNN.mp4`, `NNNNN.txt` with the caption and `NNNNN.json` with what moves how.
 
-    Everything is written under another name first: the folder is there once it is whole.
+    Everything is written beside the folder first: it is filled once all is there.
 
     Args:
         folder: must not exist, or be empty.
@@ -37,18 +36,16 @@ def write_clips(
             relations have `{}` where the words would be.
         side: height and width in pixels.
         frames: frames of the two seconds.
+
+    Errors:
+        InputError: an unknown kind, or a folder in use.
     """
-    folder = Path(folder)
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+    chosen = [find_kind(kind) for kind in kinds]
     rng = np.random.default_rng(seed)
-    for index in range(count):
-        scene, caption = sample_motion(rng, kinds[index % len(kinds)] if kinds else None)
-        path = unfinished / f"{index:05d}.mp4"
-        write_mp4(path, render_clip(scene, side, frames), (frames - 1) / DURATION)
-        path.with_suffix(CAPTION_SUFFIX).write_text(caption, encoding="utf-8")
-        save_json(path.with_suffix(".json"), annotate(scene, caption, frames))
-    if folder.is_dir():
-        folder.rmdir()
-    unfinished.rename(folder)
+    with atomic_folder(folder) as unfinished:
+        for index in range(count):
+            scene, caption = sample_motion(rng, chosen[index % len(chosen)] if chosen else None)
+            path = unfinished / f"{index:05d}.mp4"
+            write_mp4(path, render_clip(scene, side, frames), (frames - 1) / DURATION)
+            path.with_suffix(CAPTION_SUFFIX).write_text(caption, encoding="utf-8")
+            save_json(path.with_suffix(".json"), annotate(scene, caption, frames))
