@@ -14,8 +14,8 @@ import torch
 from diffusers import CogVideoXPipeline
 from torch import Tensor, nn
 
-from visionrel.artifacts import sha256_of
 from visionrel.data.clips import Clip, read_clips
+from visionrel.data.scan_memory import ScanMemory
 from visionrel.data.video_files import crop_box, load_clip
 from visionrel.pipelines.videorepa.config import TrainConfig
 from visionrel.pipelines.videorepa.features import FeatureCache
@@ -45,17 +45,24 @@ class TrainingClip:
     load: Callable[[], Tensor]
 
 
-def read_training_clips(config: TrainConfig) -> list[TrainingClip]:
-    """Reads and checks the clips of a settled run; every problem is listed at once."""
+def read_training_clips(config: TrainConfig, cache: FeatureCache) -> list[TrainingClip]:
+    """Reads and checks the clips of a settled run; every problem is listed at once.
+
+    Args:
+        config: Settings of the run.
+        cache: Remembers what decoding told, once all clips are good.
+    """
     size = (config.num_frames, config.height, config.width)
-    clips = read_clips(config.train_data_dir)
+    memory = ScanMemory(cache.folder / "scans.json")
+    clips = read_clips(config.train_data_dir, scan=memory.scan)
+    memory.save()
     if _launch()[1] == 0:
         warn_of_changes(clips, *size)
     return [
         TrainingClip(
             clip.path.name,
             clip.caption,
-            f"{sha256_of(clip.path)} {size}",
+            f"{memory.digest(clip.path)} {size}",
             partial(load_clip, clip.path, *size, available=clip.frames),
         )
         for clip in clips

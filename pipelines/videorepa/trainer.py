@@ -122,11 +122,12 @@ class VideoREPATask(Task):
         self.scaling_factor = components.vae.config.scaling_factor
         self.transformer = self._prepare_transformer(components)
         self._set_geometry(components, encoder)
+        cache = FeatureCache(self.config.cache_dir or self.config.output_dir / "cache")
         if clips is None:
-            clips = read_training_clips(self.config)
+            clips = read_training_clips(self.config, cache)
         self.num_items = len(clips)
         self.features = ClipFeatures(
-            FeatureCache(self.config.cache_dir or self.config.output_dir / "cache"),
+            cache,
             clips,
             base.revision or base.digest,
             digest and f"{digest} {self.target}",

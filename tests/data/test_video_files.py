@@ -142,7 +142,7 @@ def test_only_chosen_frames_are_converted(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "load_av", lambda: fake)
     assert torch.equal(load_clip(tmp_path / "a.mp4", 5, 32, 48), resize_clip(whole[:17:4], 32, 48))
     assert len(converted) == 5
-    assert len(scan(tmp_path / "a.mp4").times) == 20 and len(converted) == 5
+    assert scan(tmp_path / "a.mp4").frames == 20 and len(converted) == 5
 
 
 @pytest.mark.parametrize(("matrix", "turns"), [((0, 1, -1, 0), -1), ((0, -1, 1, 0), 1)])

@@ -7,14 +7,12 @@ columns `video` and `caption`, whose videos lie beside it.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from visionrel.data.video_scan import scan
+from visionrel.data.video_scan import VideoFacts, scan
 from visionrel.errors import InputError
 
 
@@ -51,16 +49,18 @@ def read_clips(
     min_frames: int = 2,
     multiple: int = 1,
     constant_rate: bool = True,
+    scan: Callable[[Path], VideoFacts] = scan,
 ) -> list[Clip]:
     """Read and check a set of clips, in the order of their names or of the table.
 
-    Every video is decoded once. Nothing is written.
+    Every video is decoded once, unless `scan` knows it. Nothing is written.
 
     Args:
         source: folder of videos with a `NAME.txt` beside each, or a CSV file.
         min_frames: shorter clips are refused; a clip of one frame has no motion.
         multiple: height and width must be multiples of this.
         constant_rate: refuse clips whose frames are not evenly spaced in time.
+        scan: what decodes a video; that of a `ScanMemory` decodes only what it does not know.
 
     Errors:
         InputError: with every problem of every clip.
@@ -79,9 +79,8 @@ def read_clips(
         except ValueError as error:
             problems.append(f"{path.name}: {error}")
             continue
-        times = facts.times
-        clip = Clip(path, caption, len(times), facts.fps, facts.height, facts.width)
-        found = list(_clip_problems(clip, times, min_frames, multiple, constant_rate))
+        clip = Clip(path, caption, facts.frames, facts.fps, facts.height, facts.width)
+        found = list(_clip_problems(facts, min_frames, multiple, constant_rate))
         problems.extend(f"{path.name}: {problem}" for problem in found)
         clips.append(clip)
     if problems:
@@ -90,26 +89,25 @@ def read_clips(
 
 
 def _clip_problems(
-    clip: Clip, times: list[float], min_frames: int, multiple: int, constant_rate: bool
+    facts: VideoFacts, min_frames: int, multiple: int, constant_rate: bool
 ) -> Iterator[str]:
-    if clip.frames == 1:
+    if facts.frames == 1:
         yield "the clip has one frame; use a clip that moves, or remove it."
-    elif clip.frames < min_frames:
+    elif facts.frames < min_frames:
         yield (
-            f"the clip has {clip.frames} frames, at least {min_frames} are needed; give a longer "
+            f"the clip has {facts.frames} frames, at least {min_frames} are needed; give a longer "
             "one or lower `min_frames`."
         )
-    if clip.height % multiple or clip.width % multiple:
+    if facts.height % multiple or facts.width % multiple:
         yield (
-            f"the clip is {clip.width} x {clip.height}, its sides must be multiples of {multiple}; "
-            "crop or scale it."
+            f"the clip is {facts.width} x {facts.height}, its sides must be multiples of "
+            f"{multiple}; crop or scale it."
         )
-    steps = np.diff(times)
-    if constant_rate and len(steps) > 1:
-        usual = float(np.median(steps))
-        if usual <= 0 or np.abs(steps - usual).max() > VARIABLE * usual:
+    least, usual, longest = facts.steps
+    if constant_rate and facts.frames > 2:
+        if usual <= 0 or max(usual - least, longest - usual) > VARIABLE * usual:
             yield (
-                f"the frame rate is variable ({steps.min():.3f} to {steps.max():.3f} s between "
+                f"the frame rate is variable ({least:.3f} to {longest:.3f} s between "
                 "frames); re-encode it at a constant rate, for example with ffmpeg -vf fps=8."
             )
 

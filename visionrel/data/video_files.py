@@ -147,7 +147,7 @@ def load_clip(
     """
     if available is None:
         try:
-            available = len(scan(Path(path)).times)
+            available = scan(Path(path)).frames
         except ValueError as error:
             raise InputError(f"{path}: {error}") from error
     return resize_clip(_pick(path, frame_indices(available, frames)), height, width)
@@ -176,7 +176,7 @@ def read_pixels(path: Path) -> tuple[np.ndarray, float]:
         facts = scan(Path(path))
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
-    return _pick(path, range(len(facts.times))), facts.fps
+    return _pick(path, range(facts.frames)), facts.fps
 
 
 def _pick(path: Path, chosen: Sequence[int]) -> np.ndarray:

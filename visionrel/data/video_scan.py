@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from visionrel.errors import InputError
 
 
@@ -38,19 +40,17 @@ class VideoFacts:
     """What decoding a video tells.
 
     Attributes:
-        times: Of the frames, in seconds.
+        frames: How many there are.
+        fps: Mean frames per second; 0 for a single frame.
+        steps: Least, usual and longest time between two frames, in seconds; 0 for a single frame.
         height, width: Of a frame as it is shown, in pixels.
     """
 
-    times: list[float]
+    frames: int
+    fps: float
+    steps: tuple[float, float, float]
     height: int
     width: int
-
-    @property
-    def fps(self) -> float:
-        """Mean frames per second; 0 for a single frame."""
-        span = self.times[-1] - self.times[0]
-        return (len(self.times) - 1) / span if span > 0 else 0.0
 
 
 def scan(path: Path) -> VideoFacts:
@@ -71,7 +71,15 @@ def scan(path: Path) -> VideoFacts:
             f"the video cannot be read ({error}); copy it again or re-encode it."
         ) from error
     _check_whole(decoded)
-    return VideoFacts(decoded.times, *decoded.sizes.pop())
+    times = np.array(decoded.times)
+    steps = np.diff(times) if len(times) > 1 else np.zeros(1)
+    span = float(times[-1] - times[0])
+    return VideoFacts(
+        len(times),
+        (len(times) - 1) / span if span > 0 else 0.0,
+        (float(steps.min()), float(np.median(steps)), float(steps.max())),
+        *decoded.sizes.pop(),
+    )
 
 
 @dataclass
