@@ -59,6 +59,10 @@ def find_teacher(name: str) -> Path:
     )
 
 
+# Of video and of picture processors.
+_PROCESSORS = ("video_preprocessor_config.json", "preprocessor_config.json")
+
+
 def _model_type(folder: Path) -> str | None:
     """Which of the encoders a folder holds; None for anything else."""
     path = folder / "config.json"
@@ -97,9 +101,10 @@ def teacher_digest(folder: Path) -> str:
 
 
 def _read_normalisation(folder: Path) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and deviation from preprocessor_config.json, ImageNet's without one."""
-    path = folder / "preprocessor_config.json"
-    settings = load_json(path) if path.is_file() else {}
+    """Mean and deviation from the file that Transformers' processors leave; else ImageNet's."""
+    paths = [folder / name for name in _PROCESSORS]
+    path = next((path for path in paths if path.is_file()), None)
+    settings = {} if path is None else load_json(path)
     mean, std = settings.get("image_mean", IMAGENET_MEAN), settings.get("image_std", IMAGENET_STD)
     if not (len(mean) == len(std) == 3 and all(math.isfinite(v) for v in mean) and min(std) > 0):
         raise InputError(f"{path}: `image_mean` and `image_std` must be three numbers each.")

@@ -291,13 +291,12 @@ def test_a_saved_teacher_is_the_same():
     assert len(teacher_digest(toy_teacher_folder())) == 64
 
 
-def test_normalisation_is_read_from_the_folder(tmp_path):
+@pytest.mark.parametrize("name", ["preprocessor_config.json", "video_preprocessor_config.json"])
+def test_normalisation_is_read_from_the_folder(tmp_path, name):
     folder = copy_of(toy_teacher_folder(), tmp_path / "teacher")
-    (folder / "preprocessor_config.json").write_text(
-        '{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}'
-    )
+    (folder / name).write_text('{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}')
     assert load_teacher(folder).mean.flatten().tolist() == [0.5] * 3
-    (folder / "preprocessor_config.json").write_text('{"image_std": [0.5, 0.5, 0]}')
+    (folder / name).write_text('{"image_std": [0.5, 0.5, 0]}')
     with pytest.raises(InputError, match="must be three numbers each"):
         load_teacher(folder)
 
