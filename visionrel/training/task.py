@@ -49,6 +49,11 @@ class SampleRandom:
         return np.random.RandomState(np.random.MT19937(np.random.SeedSequence((*self._name, 1))))
 
     @cached_property
+    def generator(self) -> np.random.Generator:
+        """For code that takes NumPy's newer kind; seeded by one draw from `numpy`."""
+        return np.random.default_rng(self.numpy.randint(2**31))
+
+    @cached_property
     def torch(self) -> torch.Generator:
         """For noise; lives on the CPU so that every device sees the same."""
         return torch.Generator().manual_seed(_state(*self._name, 2))

@@ -18,10 +18,9 @@ from visionrel.worlds.motion.physics import (
     standing,
 )
 from visionrel.worlds.motion.sampling import draw_ground, make_scene
-from visionrel.worlds.motion.scene import OBJECTS, SIZES, MotionScene, lies_inside
+from visionrel.worlds.motion.scene import LEAVES_BY, OBJECTS, SIZES, MotionScene, lies_inside
 
 
-_LEAVES_BY = 0.02
 _ROLLING = ("ball", "car")
 _SLIDING = tuple(name for name in OBJECTS if name != "ball")
 
@@ -122,7 +121,7 @@ def sample_encounter(rng: np.random.Generator, kind: str) -> MotionScene:
             continue
         names = (first, second)
         draft = ENCOUNTERS[kind](rng, names, rng.uniform(*SIZES, 2))
-        if lies_inside(draft.movers(names), _LEAVES_BY):
+        if lies_inside(draft.movers(names), LEAVES_BY):
             return make_scene(kind, draft, names, *draw_ground(rng))
 
 

@@ -15,6 +15,7 @@ from visionrel.worlds.motion.kinds import ALONE, KINDS, NEUTRAL, PHYSICS, RELATI
 from visionrel.worlds.motion.scene import (
     FRAMES,
     GROUNDS,
+    LEAVES_BY,
     OBJECTS,
     MotionScene,
     lies_inside,
@@ -23,7 +24,6 @@ from visionrel.worlds.motion.tracks import true_tracks
 
 
 _DIRECTED = ("chase", "follow", "push", "throw", "collide", "roll", "roll_down", "topple")
-_LEAVES_BY = 0.02
 _TRIALS = 400
 # Factors of paths and sizes.
 _MISREADINGS = ((1.0, 1.0), (0.94, 1.0), (1.0, 0.93), (1.0, 1.07))
@@ -122,7 +122,7 @@ def _draw(rng: np.random.Generator, kind: Kind, names: Sequence[str]) -> Draft:
             if draft is None:
                 continue
         scene = make_scene(kind.name, draft, names)
-        if lies_inside(scene.movers, _LEAVES_BY) and _holds_clearly(kind, scene):
+        if lies_inside(scene.movers, LEAVES_BY) and _holds_clearly(kind, scene):
             return draft
     raise InputError(
         f"no {kind.name!r} of {tuple(names)} fits the picture in {_TRIALS} trials; "

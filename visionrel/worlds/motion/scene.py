@@ -49,6 +49,9 @@ FRAMES = 17
 FRAMES_PER_SECOND = 8.0
 CLIP_SIDE = 48
 
+LEAVES_BY = 0.02
+"""How far a drawn object may reach out of the picture."""
+
 FLOOR = "floor"
 """Name of the floor and of a slope in a contact."""
 

@@ -83,7 +83,7 @@ class MaskedReconstructionTask(_ClipTask):
 
     def sample(self, item: int, random: SampleRandom) -> dict[str, Tensor]:
         """Draw a clip and what of it is hidden."""
-        rng = _generator(random)
+        rng = random.generator
         clip = _draw_clip(rng)
         hidden = torch.zeros(self.tubelets, self.places, dtype=torch.bool)
         if rng.random() < FUTURE_SHARE:
@@ -126,7 +126,7 @@ class ForetellingTask(_ClipTask):
 
     def sample(self, item: int, random: SampleRandom) -> dict[str, Tensor]:
         """Draw a clip and how many tubelets of it move."""
-        rng = _generator(random)
+        rng = random.generator
         clip = _draw_clip(rng)
         return {"clips": clip, "moving": torch.tensor(rng.integers(1, self.tubelets + 1))}
 
@@ -174,10 +174,6 @@ def hold_still(clips: Tensor, moving: Tensor) -> Tensor:
     frames = torch.arange(clips.shape[1], device=clips.device)
     shown = torch.minimum(frames, moving[:, None] - 1)
     return clips[torch.arange(len(clips), device=clips.device)[:, None], shown]
-
-
-def _generator(random: SampleRandom) -> np.random.Generator:
-    return np.random.default_rng(random.numpy.randint(2**31))
 
 
 def _draw_clip(rng: np.random.Generator) -> Tensor:

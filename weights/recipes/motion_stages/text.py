@@ -8,7 +8,6 @@ kind of motion, its objects by their places, the side it goes to, and the ground
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -66,7 +65,7 @@ class ReadingTask(Task):
 
     def sample(self, item: int, random: SampleRandom) -> dict[str, Tensor]:
         """Draw a scene and its caption."""
-        scene, caption = draw_scene(np.random.default_rng(random.numpy.randint(2**31)))
+        scene, caption = draw_scene(random.generator)
         return {
             "input_ids": tokenize(self.tokenizer, [caption])[0],
             "labels": torch.tensor(describe_scene(scene, caption)),

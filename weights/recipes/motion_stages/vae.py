@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKLCogVideoX
 from torch import Tensor, nn
@@ -72,7 +71,7 @@ class ReconstructionTask(Task):
 
     def sample(self, item: int, random: SampleRandom) -> dict[str, Tensor]:
         """Draw a clip `(3, frames, side, side)` in [-1, 1]."""
-        rng = np.random.default_rng(random.numpy.randint(2**31))
+        rng = random.generator
         scene = draw_any_motion(rng)
         first = rng.integers(FRAMES - self.frames + 1)
         frames = slice(first, first + self.frames)

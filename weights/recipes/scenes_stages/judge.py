@@ -57,7 +57,7 @@ class ReadingBackTask(Task):
 
     def sample(self, item: int, random: SampleRandom) -> dict[str, Tensor]:
         """Draw a scene: spoken, held out, or up to four sprites anywhere."""
-        rng = np.random.default_rng(random.numpy.randint(2**31))
+        rng = random.generator
         scene = _any_scene(rng)
         pixels = torch.from_numpy(np.array(render(scene))).permute(2, 0, 1)
         picture = pixels.float().div(127.5).sub(1.0)

@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -63,7 +62,7 @@ class ReadingTask(Task):
 
     def sample(self, item: int, random: SampleRandom) -> dict[str, Tensor]:
         """Draw a scene and its caption."""
-        scene, caption = draw_scene(np.random.default_rng(random.numpy.randint(2**31)))
+        scene, caption = draw_scene(random.generator)
         labels, geometry = describe_scene(scene, caption)
         return {
             "input_ids": tokenize(self.tokenizer, [caption])[0],

@@ -55,7 +55,7 @@ class ReconstructionTask(Task):
 
     def sample(self, item: int, random: SampleRandom) -> dict[str, Tensor]:
         """Draw a picture `(3, 64, 64)` in [-1, 1]."""
-        rng = np.random.default_rng(random.numpy.randint(2**31))
+        rng = random.generator
         scene = _busy_scene(rng) if rng.random() < BUSY_SHARE else sample_scene(rng)[0]
         pixels = torch.from_numpy(np.array(render(scene))).permute(2, 0, 1)
         return {"pictures": pixels.float().div(127.5).sub(1.0)}
