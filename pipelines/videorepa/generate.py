@@ -49,19 +49,8 @@ def generate(config: GenerateConfig) -> list[Path]:
         logger.info("seed %d", config.seed)
     base = resolve_video_base(config.base, config.revision)
     check_output_folder(config.output_dir)
+    _check_tuned(config)
     adapter = {str(path): sha256_of(path) for path in tuned_files(config.tuned)}
-    if config.tuned is not None and not adapter:
-        raise InputError(
-            f"`tuned` is {config.tuned}, which does not exist or holds neither {LORA_NAME} nor "
-            f"{TRANSFORMER_FOLDER}/ with weights; give the output of `visionrel train videorepa`."
-        )
-    if config.lora_scale is not None and (
-        config.tuned is None or (config.tuned / TRANSFORMER_FOLDER).is_dir()
-    ):
-        raise InputError(
-            f"`lora_scale` is {config.lora_scale}, but `tuned` is {config.tuned}, which is no "
-            "LoRA; leave it out."
-        )
     pipeline = load_pipeline(config, base)
     # The records name what was chosen, so that they outlive a change of what is chosen.
     config = config.settle(own_height(pipeline))
@@ -73,6 +62,20 @@ def generate(config: GenerateConfig) -> list[Path]:
             clip = draw(pipeline, prompt, seed, config)
             paths.append(save_clip(clip, config.output_dir, index, record, config.fps))
     return paths
+
+
+def _check_tuned(config: GenerateConfig) -> None:
+    tuned = config.tuned
+    if tuned is not None and not any(tuned_files(tuned)):
+        raise InputError(
+            f"`tuned` is {tuned}, which does not exist or holds neither {LORA_NAME} nor "
+            f"{TRANSFORMER_FOLDER}/ with weights; give the output of `visionrel train videorepa`."
+        )
+    if config.lora_scale is not None and (tuned is None or (tuned / TRANSFORMER_FOLDER).is_dir()):
+        raise InputError(
+            f"`lora_scale` is {config.lora_scale}, but `tuned` is {tuned}, which is no LoRA; "
+            "leave it out."
+        )
 
 
 def load_pipeline(config: GenerateConfig, base: Base) -> VideoREPAPipeline:
