@@ -77,7 +77,7 @@ class Desk:
     def missing(self) -> str:
         """What has to be installed before this tab can work; empty if nothing."""
         if not find_spec("mmdet"):
-            return "This tab needs MMDetection: `pip install 'visionrel[detection]'`"
+            return "This tab needs MMDetection: `pip install '.[detection]'`"
         if not self.detectors:
             return "No detector is shipped with this version; train one and use `visionrel detect`."
         return ""

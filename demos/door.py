@@ -6,6 +6,6 @@ from visionrel.errors import VisionrelError
 try:
     import gradio as gr
 except ImportError as error:
-    raise VisionrelError("The demo needs Gradio 6: pip install 'visionrel[demos]'") from error
+    raise VisionrelError("The demo needs Gradio 6: pip install '.[demos]'") from error
 
 __all__ = ["gr"]

@@ -17,7 +17,7 @@ def _check_mmdetection() -> None:
     if missing:
         raise InputError(
             f"`visionrel.detectors` needs MMDetection, and {', '.join(missing)} cannot be found. "
-            "Install it: pip install 'visionrel[detection]'"
+            "Install it: pip install '.[detection]'"
         )
 
 

@@ -18,7 +18,7 @@ from visionrel.errors import InputError
 logger = logging.getLogger(__name__)
 
 AttentionBackend = Literal["auto", "xformers", "sdpa"]
-_INSTALL = "pip install 'visionrel[gpu]'"
+_INSTALL = "pip install '.[gpu]'"
 
 
 def resolve_attention(

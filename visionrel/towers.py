@@ -138,7 +138,7 @@ def _load_open_clip(encoder: str) -> Towers:
     except ImportError as error:
         raise InputError(
             f"An `open_clip:` encoder needs open_clip, which cannot be imported ({error}): "
-            "pip install 'visionrel[open-clip]'"
+            "pip install '.[open-clip]'"
         ) from error
 
     architecture, _, weights = encoder.removeprefix(_PREFIX).partition(":")

@@ -260,6 +260,7 @@ def _figures(findings: Findings) -> Iterator[Figure]:
                 )
                 for name, variant in findings.variants.items()
             },
+            y_label="share of clips; physics: share of laws",
         )
     rows = tuple(
         _row(findings, *sample)

@@ -96,16 +96,16 @@ def probe_report(
 
 def _summary(found: ProbeFindings, config: EvaluateConfig, trained: bool, command: str) -> str:
     training = (
-        f"What was trained saw {config.clips} clips of the world, {config.max_train_steps} steps "
-        f"of {config.train_batch_size} at {config.learning_rate}, with {config.seeds} seeds. "
+        f"Trained variants saw {config.clips} clips of the world for {config.max_train_steps} "
+        f"steps of {config.train_batch_size} at {config.learning_rate}, with {config.seeds} seeds. "
     )
     return (
         f"{len(found.kinds)} clips of two bodies, simulated with gravity and friction: one "
         "slides, rolls, falls, flies or swings towards the other. A clip stops before their "
         "first contact and holds still; for every such clip there is one without a contact, of "
-        "the same motion, stopped at the same frame with the two about as far apart. Whether "
-        "they will touch is read by kernel ridge regression: the clips are split into parts, "
-        "and each part is answered by what was fitted on another; chance is 0.5. "
+        "the same motion, stopped at the same frame with the two about as far apart. Kernel "
+        "ridge regression predicts whether they will touch: the clips are split into parts, and "
+        "a model fitted on one part answers another; chance is 0.5. "
         f"{training if trained else ''}Brackets are 95 % bootstrap intervals over the clips, and "
         "over the training seeds where there are some; scenes and split are one draw of a seed. "
         f"Made by `{command}`."

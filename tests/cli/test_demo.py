@@ -9,7 +9,7 @@ from visionrel.cli import demo
 def test_without_gradio_it_says_what_to_install(run, monkeypatch):
     monkeypatch.setattr(demo, "find_spec", lambda name: None)
     code, _, err = run("demo")
-    assert code == 2 and "pip install 'visionrel[demos]'" in err
+    assert code == 2 and "pip install '.[demos]'" in err
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ class TestHealthy:
             doctor, "_version", lambda name: None if name == "gradio" else present(name)
         )
         code, out, _ = run("doctor")
-        assert code == 0 and "extra demos: not installed; pip install 'visionrel[demos]'" in out
+        assert code == 0 and "extra demos: not installed; pip install '.[demos]'" in out
 
 
 def test_a_missing_package_fails_without_importing_the_rest(run, monkeypatch):

@@ -46,7 +46,7 @@ def test_the_choice(installed, backend, device, there, chosen):
     "backend, device, words",
     [
         ("xformers", "cpu", "needs CUDA, not cpu"),
-        ("xformers", "cuda", r"pip install 'visionrel\[gpu\]'"),
+        ("xformers", "cuda", r"pip install '\.\[gpu\]'"),
         ("flash", "cuda", "auto, xformers or sdpa, got 'flash'"),
     ],
 )

@@ -68,7 +68,7 @@ def test_a_taken_port_is_named():
 
 def test_without_gradio_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(VisionrelError, match=r"pip install 'visionrel\[demos\]'"):
+    with pytest.raises(VisionrelError, match=r"pip install '\.\[demos\]'"):
         importlib.reload(door)
 
 

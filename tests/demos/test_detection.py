@@ -146,4 +146,4 @@ def test_without_mmdetection_or_weights_the_tab_says_what_to_do(monkeypatch):
     monkeypatch.setattr(detection_desk, "SHIPPED", {})
     assert "visionrel detect" in Desk().missing
     monkeypatch.setattr(detection_desk, "find_spec", lambda name: None)
-    assert "pip install 'visionrel[detection]'" in Desk("toy").missing
+    assert "pip install '.[detection]'" in Desk("toy").missing

@@ -34,7 +34,7 @@ def run_demo(settings: DemoSettings) -> Result:
         VisionrelError: If Gradio is not installed.
     """
     if find_spec("gradio") is None:
-        raise VisionrelError("The demo needs Gradio: pip install 'visionrel[demos]'")
+        raise VisionrelError("The demo needs Gradio: pip install '.[demos]'")
     demos = importlib.import_module("visionrel.demos")
     bases = _parse_bases(settings.base)
     demos.launch(host=settings.host, port=settings.port, share=settings.share, bases=bases)

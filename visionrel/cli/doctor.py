@@ -95,7 +95,7 @@ def _format(data: dict[str, Any]) -> str:
     for extra, found in data["extras"].items():
         have = all(found.values())
         text = ", ".join(f"{name} {number}" for name, number in found.items() if number)
-        remedy = "" if have else f"not installed; pip install 'visionrel[{extra}]'"
+        remedy = "" if have else f"not installed; pip install '.[{extra}]'"
         lines.append(f"extra {extra}: {text if have else remedy}")
     lines += [f"device {key}: {value}" for key, value in data["device"].items() if value != ""]
     for name, whole in data["weights"].items():

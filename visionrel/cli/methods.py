@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -40,10 +41,10 @@ def evaluate_method(method: Method, settings: Any) -> Result:
 
 
 def _members(config: str, run: Callable[[Method, Any], Result]) -> Mapping[str, Command]:
-    """One command for every method whose config module has the dataclass."""
+    """One command for every method whose config module has the dataclass, told by its docstring."""
     return {
         method.name: Command(
-            method.summary,
+            inspect.getdoc(getattr(method.module("config"), config)).partition("\n")[0],
             partial(getattr, method.module("config"), config),
             partial(run, method),
             takes_config=True,

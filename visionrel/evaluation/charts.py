@@ -66,7 +66,12 @@ class Bars:
             canvas.savefig(temporary, format="png", bbox_inches="tight", metadata={"Software": ""})
 
     def _draw(self, axes: Axes) -> None:
+        from matplotlib import colormaps
+
         width = 0.8 / max(1, len(self.series))
+        # The usual ten colours would come again.
+        if len(self.series) > 10:
+            axes.set_prop_cycle(color=colormaps["tab20"].colors)
         for number, (name, intervals) in enumerate(self.series.items()):
             drawn = [(x, item) for x, item in enumerate(intervals) if item is not None]
             axes.bar(

@@ -38,11 +38,20 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether zero lies outside the bounds."""
-        return self.low > 0 or self.high < 0
+        """Whether zero lies outside the bounds as they are printed.
+
+        Bounds are drawn at random: beyond the third digit another drawing moves them.
+        """
+        return _rounded(self.low) > 0 or _rounded(self.high) < 0
 
     def __str__(self) -> str:
-        return f"{self.estimate:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        estimate, low, high = map(_rounded, (self.estimate, self.low, self.high))
+        return f"{estimate:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _rounded(value: float) -> float:
+    """To three digits, without a minus before 0."""
+    return round(value, 3) + 0.0
 
 
 def bootstrap_interval(

@@ -39,4 +39,4 @@ def not_run(chosen: Mapping[str, Variant], known: Mapping[str, Variant]) -> Iter
     """Names the variants that a run left out, for the limits of its report."""
     missing = [variant.label for name, variant in known.items() if name not in chosen]
     if missing:
-        yield f"Variants that were not run: {', '.join(missing)}."
+        yield f"Variants that this report leaves out: {', '.join(missing)}."

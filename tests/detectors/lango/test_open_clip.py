@@ -47,7 +47,7 @@ def test_the_default_is_transformers_clip_without_the_package(cached, monkeypatc
 
 def test_open_clip_is_an_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(InputError, match=r"pip install 'visionrel\[open-clip\]'"):
+    with pytest.raises(InputError, match=r"pip install '\.\[open-clip\]'"):
         load_towers("open_clip:ViT-B-32:weights.pt")
 
 

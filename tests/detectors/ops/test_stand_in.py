@@ -78,4 +78,4 @@ def test_missing_mmdetection_is_said_with_the_command_that_installs_it():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "mmdet cannot be found" in result.stdout, result.stderr
-    assert "pip install 'visionrel[detection]'" in result.stdout
+    assert "pip install '.[detection]'" in result.stdout

@@ -51,7 +51,7 @@ def test_writes_cells_report_and_docs_and_does_nothing_twice(tmp_path, monkeypat
     assert "## VideoREPA" in text and "figures/videorepa_physics.png" in text
     assert "1 denoising steps, guidance 1, constant." in text
     assert "evaluate videorepa --num_inference_steps 1 --guidance_scale 1.0 --base" in text
-    assert "not run: REPA, spatial terms alone, temporal terms alone, the paper's sum" in text
+    assert "leaves out: REPA, spatial terms alone, temporal terms alone, the paper's sum" in text
     assert (tmp_path / "docs" / "figures" / "videorepa_samples.png").is_file()
 
     def fail(*_arguments, **_settings):

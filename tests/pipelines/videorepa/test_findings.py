@@ -90,7 +90,9 @@ def test_the_report_says_how_clips_were_drawn_and_what_was_left_out():
     report = report_of(seeds=3, base=(0.5, 1.0), videorepa=(1.0, 0.0))
     assert "25 denoising steps, guidance 3, constant." in report.summary
     assert report.settings["guidance_scale"] == 3.0
-    assert report.limits[-1].startswith("Variants that were not run: plain fine-tuning, REPA,")
+    assert report.limits[-1].startswith(
+        "Variants that this report leaves out: plain fine-tuning, REPA,"
+    )
 
 
 def test_errors_of_the_judge_have_wilson_intervals():

@@ -107,7 +107,7 @@ def test_the_probe_is_measured_once_and_reported(tmp_path, monkeypatch):
     # Two seeds decide nothing.
     assert {claim.verdict for claim in report.claims[len(PARTS) :]} == {"undecided"}
     assert "8 clips of two bodies, simulated" in report.summary
-    assert "trained saw 2 clips of the world, 1 steps of 1" in report.summary
+    assert "saw 2 clips of the world for 1 steps of 1" in report.summary
     assert "--probe --" in report.summary and report.summary.endswith("--probe_clips 8`.")
     assert [path.name for path in tmp_path.rglob("report.md")] == ["report.md"]
     assert next(tmp_path.rglob("report.md")).parent.name == "probe-report"
