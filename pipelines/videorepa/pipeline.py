@@ -127,9 +127,14 @@ def load_video_components(
     """Loads a base in evaluation mode and without gradients, with the authors' scheduler.
 
     Raises:
-        InputError: If a weights file is damaged or belongs to another architecture.
+        InputError: If a weights file is damaged, or the base is another architecture or draws from
+            pictures.
     """
     models = {part: load_model(kind, base.folder / part, dtype) for part, kind in COGVIDEOX.items()}
+    if models["transformer"].config.in_channels != models["vae"].config.latent_channels:
+        raise InputError(
+            f"`base` {base.name} takes a picture besides the text; give a text-to-video CogVideoX."
+        )
     pipeline = VideoREPAPipeline.from_pretrained(
         base.folder, dtype=dtype, local_files_only=True, **models
     )

@@ -208,8 +208,6 @@ class VideoREPATask(Task):
             problems.append(f"The base predicts {kind!r}; VideoREPA needs `v_prediction`.")
         if components.transformer.config.patch_size_t is not None:
             problems.append("CogVideoX 1.5 (patches in time) is not supported; use CogVideoX 1.0.")
-        if components.transformer.config.in_channels != components.vae.config.latent_channels:
-            problems.append("The base takes a picture besides the text; give a text-to-video one.")
         if self.config.proj_coeff and encoder is None:
             problems.append("`proj_coeff` is above 0 and there is no teacher; give `teacher`.")
         if encoder is not None and encoder.sees_first_frame and self.config.alignment != "tokens":

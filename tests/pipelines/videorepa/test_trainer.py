@@ -141,8 +141,9 @@ def test_settings_that_do_not_fit_the_base(tmp_path, changes, message):
 
 
 def test_a_base_that_takes_a_picture_is_refused(tmp_path):
+    make_toy_pipeline(in_channels=8).save_pretrained(tmp_path / "base")
     with pytest.raises(InputError, match="takes a picture besides the text"):
-        make_task(tmp_path, make_toy_pipeline(in_channels=8))
+        run_command(make_config(tmp_path, base=str(tmp_path / "base"), proj_coeff=0.0))
 
 
 def test_a_teacher_is_needed_and_must_fit(tmp_path):
