@@ -1,5 +1,7 @@
 """Losses and sampling distributions, one paper's idea per file, all pure functions."""
 
+from visionrel.losses.keypoint_matching import KeypointReduction, keypoint_matching_loss
+from visionrel.losses.predicate_attention import predicate_attention_loss
 from visionrel.losses.relation_focal import (
     focal_probabilities_at,
     relation_focal_probabilities,
@@ -13,8 +15,11 @@ from visionrel.losses.token_relation import RelationTerms, token_relation_distil
 
 
 __all__ = [
+    "KeypointReduction",
     "RelationTerms",
     "focal_probabilities_at",
+    "keypoint_matching_loss",
+    "predicate_attention_loss",
     "relation_focal_probabilities",
     "relation_learning_loss",
     "relation_steering_loss",
