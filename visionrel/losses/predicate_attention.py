@@ -15,8 +15,9 @@ def predicate_attention_loss(attention_maps: Sequence[Tensor], subject_mask: Ten
     r"""Draw a predicate's attention from the background to the subjects.
 
     From the code of "RelationBooth: Towards Relation-Aware Customized Object Generation" (arXiv
-    2410.23280); what was at hand of the paper does not name it. With the maps :math:`A_l` of L cross-attention
-    layers, the subjects' mask S at the size of each map, and :math:`B = 1 - S`, for one sample:
+    2410.23280); the paper, as far as it was at hand, does not name it. With the maps :math:`A_l`
+    of L cross-attention layers, the subjects' mask S at the size of each map, and
+    :math:`B = 1 - S`, for one sample:
 
     .. math::
         L = \frac{1}{L} \sum_l \left[ \frac{\sum A_l B}{\sum B + 10^{-5}}
