@@ -2,12 +2,13 @@
 
 Tensors are kept in safetensors. Pickles are read with `weights_only=True`, and only when they hold
 nothing but named tensors. Every file is written under a temporary name and then renamed, so a
-crash leaves either the old file or the new one.
+program that is killed leaves either the old file or the new one.
 """
 
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -89,6 +90,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Waits until all files below a folder are on the disk and not only in the system's memory."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
 
 
 def check_disk_full(path: Path, error: Exception) -> None:
@@ -209,8 +218,11 @@ def save_learned_embeds(
     if Path(path).suffix == ".safetensors":
         save_tensors(path, rows, metadata)
         return
+    # PyTorch's own writing does not tell a full disk from other failures.
+    content = io.BytesIO()
+    torch.save(rows, content)
     with atomic_write(path) as temporary:
-        torch.save(rows, temporary)
+        temporary.write_bytes(content.getbuffer())
 
 
 def load_learned_embeds(path: Path, width: int | None = None) -> dict[str, Tensor]:

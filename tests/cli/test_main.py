@@ -158,6 +158,12 @@ class TestConfigFile:
         assert (config.learning_rate, config.scale_lr, config.words) == (0.01, True, ("a", "b"))
         assert (config.checkpoints_total_limit, config.mixed_precision) == (3, "bf16")
 
+    def test_a_no_that_is_a_word_stays_one(self, run, write):
+        words = write("train_data_dir: pictures\nmixed_precision: no\nscale_lr: no\n")
+        assert run(*words)[0] == 0
+        assert trainer.last_config.mixed_precision == "no"
+        assert trainer.last_config.scale_lr is False
+
     def test_the_command_line_wins(self, run, write):
         words = write("train_data_dir: pictures\nlearning_rate: 0.1\nscale_lr: true\n")
         run("train", "fake", "--learning_rate", "0.2", "--no_scale_lr", *words[2:])
@@ -176,6 +182,7 @@ class TestConfigFile:
             ("lerning_rate: 1\nsteps: 2\n", ["2 problems", "did you mean `learning_rate`?"]),
             ("a: [", ["not valid YAML"]),
             ("- a\n", ["must map flag names to values"]),
+            ("output_dir:\n", ["`output_dir` is empty; give a value or leave the line out"]),
             ("words: {a: 1}\n", ["must be a plain value or a list"]),
             ("learning_rate: fast\ntrain_data_dir: x\n", ["fast"]),  # same check as the flag
         ],

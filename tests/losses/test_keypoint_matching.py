@@ -106,6 +106,16 @@ def test_only_samples_with_little_noise_count():
     assert torch.equal(everyone, keypoint_matching_loss(*batch))
 
 
+def test_samples_that_do_not_count_may_be_infinite():
+    predicted, *rest = make_batch()
+    predicted[1] = float("inf")
+    predicted.requires_grad_()
+    loss = keypoint_matching_loss(predicted, *rest, timesteps=torch.tensor([0, 999, 0]))
+    loss.backward()
+    assert loss.isfinite() and predicted.grad.isfinite().all()
+    assert not predicted.grad[1].any()
+
+
 def test_one_is_the_last_cell():
     predicted = torch.arange(6.0).view(1, 1, 2, 3)
     corner = torch.ones(1, 1, 1, 2)

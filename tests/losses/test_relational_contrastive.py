@@ -35,6 +35,7 @@ def test_scale_and_order_do_not_matter():
     loss = relational_contrastive_loss(anchors, positives, negatives)
     for changed in (
         (anchors * 9, positives, negatives),
+        (anchors * 1e-10, positives * 1e200, negatives),
         (anchors, positives * torch.rand(10, 4, 1), negatives),
         (anchors, positives, negatives * torch.rand(10, 11, 1)),
         (anchors, positives.flip(1), negatives.flip(1)),

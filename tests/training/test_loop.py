@@ -195,8 +195,15 @@ def test_an_infinite_gradient_stops_the_run(tmp_path):
         def forward(self, batch):  # finite, but its slope at zero is not
             return {"loss": self.bias.square().sum().sqrt()}
 
-    with pytest.raises(TrainingError, match="norm of the gradient"):
-        train(Cliff(), toy_config(tmp_path))
+    with pytest.raises(TrainingError, match="norm of the gradient") as caught:
+        train(Cliff(), toy_config(tmp_path, gradient_accumulation_steps=2))
+    # Any item of the step may be to blame.
+    assert str(caught.value).count(".png") == 4 and "micro-batch" not in str(caught.value)
+
+
+def test_a_schedule_that_does_not_go_with_the_rate_is_told(tmp_path):
+    with pytest.raises(InputError, match="`lr_scheduler` polynomial does not go with"):
+        train(ToyTask(), toy_config(tmp_path, lr_scheduler="polynomial", learning_rate=1e-8))
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])

@@ -15,6 +15,7 @@ from tests.training.toy_task import ToyTask, result_of, stop_at, toy_config
 from visionrel.artifacts import load_tensors
 from visionrel.errors import InputError, VisionrelError
 from visionrel.training import train
+from visionrel.training.checkpoints import list_checkpoints
 
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +116,39 @@ def test_resume_takes_a_name_or_a_path(tmp_path):
     for wanted in ("checkpoint-2", str(tmp_path / "run" / "checkpoint-4")):
         train(ToyTask(), toy_config(tmp_path / "run", resume_from_checkpoint=wanted))
         assert equal(result_of(tmp_path / "run"), expected)
+
+
+def test_another_runs_checkpoint_overwrites_no_run(tmp_path):
+    train(ToyTask(), toy_config(tmp_path / "a"))
+    train(ToyTask(), toy_config(tmp_path / "b", seed=3))
+    before = result_of(tmp_path / "a")
+    wanted = str(tmp_path / "b" / "checkpoint-2")
+    with pytest.raises(InputError, match=r"holds checkpoint-6 of a run of its own"):
+        train(ToyTask(), toy_config(tmp_path / "a", seed=3, resume_from_checkpoint=wanted))
+    assert equal(result_of(tmp_path / "a"), before)
+    train(ToyTask(), toy_config(tmp_path / "c", seed=3, resume_from_checkpoint=wanted))
+    assert equal(result_of(tmp_path / "c"), result_of(tmp_path / "b"))
+
+
+def test_after_going_back_latest_is_the_new_course(tmp_path):
+    train(ToyTask(), toy_config(tmp_path))
+    expected = result_of(tmp_path)
+    back = toy_config(tmp_path, resume_from_checkpoint="checkpoint-2")
+    train(ToyTask(), back, on_step=stop_at(3))
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["checkpoint-2", "checkpoint-3"]
+    kept = {path.name.rpartition("-")[0] for path in tmp_path.glob("superseded-*")}
+    assert kept == {"superseded-checkpoint-4", "superseded-checkpoint-6"}
+    train(ToyTask(), toy_config(tmp_path, resume_from_checkpoint="latest"))
+    assert equal(result_of(tmp_path), expected)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_that_is_longer_already_is_not_called_finished(tmp_path):
+    train(ToyTask(), toy_config(tmp_path))
+    shorter = toy_config(tmp_path, resume_from_checkpoint="latest", max_train_steps=3)
+    with pytest.raises(InputError, match="has 6 steps, and the run is to have 3"):
+        train(ToyTask(), shorter)
 
 
 def test_an_unknown_checkpoint_lists_the_known_ones(tmp_path):

@@ -18,6 +18,8 @@ from visionrel.errors import InputError
 
 
 FLAG = "--config"
+# Words that YAML 1.1 reads as truth values.
+_TRUTH = {True: ("yes", "on", "true"), False: ("no", "off", "false")}
 
 
 def flag_types(settings: type) -> dict[str, Any]:
@@ -66,6 +68,8 @@ def entries_to_flags(entries: Mapping[str, Any], settings: type, source: Path | 
             problems.append(_unknown(source, str(key), kinds))
         elif isinstance(value, Mapping):
             problems.append(f"{source}: `{key}` must be a plain value or a list, got a mapping.")
+        elif value is None and type(None) not in typing.get_args(kinds[name]):
+            problems.append(f"{source}: `{key}` is empty; give a value or leave the line out.")
         else:
             flags += _flag(name, value, kinds[name])
     if problems:
@@ -117,11 +121,26 @@ def _flag(name: str, value: Any, kind: Any) -> list[str]:
         return [f"--{name}" if value else f"--no-{name}"]
     if isinstance(value, list | tuple):
         return [f"--{name}", *map(str, value)]
-    if value is None and type(None) in typing.get_args(kind):
+    if value is None:
         return [f"--{name}", "None"]
+    if isinstance(value, bool):
+        # Of `mixed_precision: no`, YAML makes a truth value.
+        words = [word for word in _words(kind) if word in _TRUTH[value]]
+        value = words[0] if len(words) == 1 else value
     if isinstance(value, str) and _is_collection(kind):
         return [f"--{name}", value]
     return [f"--{name}={value}"]
+
+
+def _words(kind: Any) -> list[Any]:
+    """All words of a Literal, also where it is optional."""
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return [
+        word
+        for option in options
+        if typing.get_origin(option) is typing.Literal
+        for word in typing.get_args(option)
+    ]
 
 
 def _is_collection(kind: Any) -> bool:

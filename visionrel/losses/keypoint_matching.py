@@ -77,8 +77,10 @@ def keypoint_matching_loss(
     # One plane for all references: batch, references, channels, keypoints.
     planes = predicted[:, None].expand(-1, reference.shape[1], -1, -1, -1)
     drawn = _at_keypoints(planes, target_keypoints)
-    losses = (drawn - _at_keypoints(reference, reference_keypoints)).square().mean((1, 2, 3))
-    losses = losses * _counts(losses, timesteps, max_timestep)
+    difference = drawn - _at_keypoints(reference, reference_keypoints)
+    # Filled, not multiplied: latents predicted from noise alone may be infinite.
+    skipped = ~_counts(predicted, timesteps, max_timestep)[:, None, None, None]
+    losses = difference.masked_fill(skipped, 0).square().mean((1, 2, 3))
     if reduction == "none":
         return losses
     return losses.mean() * (predicted.shape[1] if reduction == "sum" else 1)
@@ -95,16 +97,16 @@ def _at_keypoints(latents: Tensor, keypoints: Tensor) -> Tensor:
     return latents.flatten(3).gather(3, cells)
 
 
-def _counts(losses: Tensor, timesteps: Tensor | None, max_timestep: int | None) -> Tensor:
-    """1 for samples that count, 0 for the others."""
-    if timesteps is None or max_timestep is None:
-        return torch.ones_like(losses)
-    if timesteps.shape != losses.shape:
+def _counts(latents: Tensor, timesteps: Tensor | None, max_timestep: int | None) -> Tensor:
+    """Which samples count, shape (batch,)."""
+    batch = len(latents)
+    if timesteps is not None and timesteps.shape != (batch,):
         raise ValueError(
-            f"`timesteps` must have shape {tuple(losses.shape)}, one per sample, got "
-            f"{tuple(timesteps.shape)}."
+            f"`timesteps` must have shape ({batch},), one per sample, got {tuple(timesteps.shape)}."
         )
-    return (timesteps.to(losses.device) <= max_timestep).to(losses.dtype)
+    if timesteps is None or max_timestep is None:
+        return torch.ones(batch, dtype=torch.bool, device=latents.device)
+    return timesteps.to(latents.device) <= max_timestep
 
 
 def _check_shapes(

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-# Shorter vectors have no direction.
+# Vectors without a larger entry have no direction.
 _EPSILON = 1e-12
 
 
@@ -26,8 +26,9 @@ def relational_contrastive_loss(
     places; the positives of anchor i are the differences between the same frames of earlier clips;
     negatives are single frames. Without negatives the loss and its gradient are exactly 0.
 
-    Gradient reaches all three; detach what comes from a bank. A vector without length, as of a clip
-    that stands still, has the cosine 0 with all and no gradient: the code's is up to 1e12 there.
+    Gradient reaches all three; detach what comes from a bank. A vector without an entry above
+    1e-12, as of a clip that stands still, has the cosine 0 with all and no gradient: the code's is
+    up to 1e12 there.
 
     Args:
         anchors: shape (num_anchors, channels), at least one, any scale.
@@ -62,11 +63,11 @@ def relational_contrastive_loss(
 
 def _directions(vectors: Tensor) -> Tensor:
     """Unit vectors; 0 with no gradient for those without length."""
-    lengths = vectors.detach().norm(dim=-1, keepdim=True)
-    long = torch.where(lengths > _EPSILON, vectors, torch.zeros_like(vectors))
-    # Ones keep the gradient of the norm of a zero vector out of it.
-    safe = torch.where(lengths > _EPSILON, vectors, torch.ones_like(vectors))
-    return long / safe.norm(dim=-1, keepdim=True)
+    largest = vectors.detach().abs().amax(-1, keepdim=True)
+    long = largest > _EPSILON
+    # By the largest entry first, so that no square overflows; ones have a length and no gradient.
+    scaled = torch.where(long, vectors / largest.clamp_min(_EPSILON), 1.0)
+    return torch.where(long, scaled / scaled.norm(dim=-1, keepdim=True), 0.0)
 
 
 def _check_inputs(

@@ -1,6 +1,7 @@
 """Checkpoints: a folder per step, written under a temporary name and then renamed."""
 
 import json
+import logging
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
@@ -9,10 +10,18 @@ from typing import Any
 
 from torch import Tensor
 
-from visionrel.artifacts import check_disk_full, load_header, load_tensors, save_tensors
+from visionrel.artifacts import (
+    check_disk_full,
+    flush_folder,
+    load_header,
+    load_tensors,
+    save_tensors,
+)
 from visionrel.errors import InputError
 from visionrel.training.config import TrainingConfig
 
+
+logger = logging.getLogger(__name__)
 
 STATE_FILE = "training_state.safetensors"
 _PREFIX = "checkpoint-"
@@ -47,6 +56,12 @@ def find_checkpoint(config: TrainingConfig) -> Path | None:
         return existing[-1] if existing else None
     for path in (Path(wanted), config.output_dir / wanted):
         if (path / STATE_FILE).is_file():
+            if existing and path.resolve().parent != config.output_dir.resolve():
+                raise InputError(
+                    f"`resume_from_checkpoint` is {path}, but `output_dir` {config.output_dir} "
+                    f"holds {existing[-1].name} of a run of its own, which would be overwritten. "
+                    "Pass another `--output_dir`."
+                )
             return path
     known = ", ".join(path.name for path in existing) or "none"
     raise InputError(
@@ -78,9 +93,12 @@ def save_checkpoint(
         temporary.mkdir(parents=True)
         save_tensors(temporary / STATE_FILE, tensors, {"header": json.dumps(header)})
         save_result(temporary)
-        if final.exists():
-            _remove(final)
+        # Older ones are removed below, so this one must outlive a loss of power.
+        flush_folder(temporary)
+        replaced = final.rename(_hidden(final)) if final.exists() else None
         temporary.rename(final)
+        if replaced is not None:
+            shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         check_disk_full(final, error)
         raise
@@ -108,6 +126,15 @@ def _parse_header(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     if "header" not in metadata:
         raise InputError(f"{path / STATE_FILE} is not a visionrel checkpoint: it has no header.")
     return json.loads(metadata["header"])
+
+
+def set_aside_later(output_dir: Path, step: int) -> None:
+    """Renames checkpoints of steps that a run has gone back behind: it will write its own."""
+    for path in list_checkpoints(output_dir):
+        if int(path.name.removeprefix(_PREFIX)) > step:
+            aside = path.with_name(f"superseded-{path.name}-{uuid.uuid4().hex[:8]}")
+            path.rename(aside)
+            logger.warning("%s is of a later step; it is kept as %s.", path, aside.name)
 
 
 def clean_leftovers(output_dir: Path) -> None:

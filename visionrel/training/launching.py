@@ -81,10 +81,15 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
 def make_schedule(config: TrainingConfig, lr: float, steps: int) -> Callable[[int], float]:
     """The factor on the learning rate as a function of optimizer steps done; it has no state."""
     stand_in = torch.optim.SGD([torch.zeros(1)], lr=lr)
-    schedule = get_scheduler(
-        config.lr_scheduler,
-        stand_in,
-        num_warmup_steps=config.lr_warmup_steps,
-        num_training_steps=steps,
-    )
+    try:
+        schedule = get_scheduler(
+            config.lr_scheduler,
+            stand_in,
+            num_warmup_steps=config.lr_warmup_steps,
+            num_training_steps=steps,
+        )
+    except ValueError as error:
+        raise InputError(
+            f"`lr_scheduler` {config.lr_scheduler} does not go with `learning_rate` {lr}: {error}."
+        ) from error
     return schedule.lr_lambdas[0]

@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import math
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from accelerate.utils import broadcast_object_list, send_to_device
 from torch import Tensor
 
 from visionrel.artifacts import save_json
+from visionrel.errors import InputError
 from visionrel.training.checkpoints import (
     check_same_run,
     clean_leftovers,
     find_checkpoint,
     load_checkpoint,
     save_checkpoint,
+    set_aside_later,
 )
 from visionrel.training.config import TrainingConfig
 from visionrel.training.launching import count_steps, make_accelerator, make_schedule
@@ -176,6 +179,11 @@ class _Trainer:
         if self.saved is None:
             return
         tensors, header = self.saved
+        if header["step"] > self.total:
+            raise InputError(
+                f"{self.checkpoint} has {header['step']} steps, and the run is to have "
+                f"{self.total}; raise `max_train_steps`, or take its result as it is."
+            )
         self.state.load(tensors, self.checkpoint)
         self.step = self.saved_step = header["step"]
         if self.accelerator.scaler is not None and header["scaler"]:
@@ -187,6 +195,7 @@ class _Trainer:
         if self.accelerator.is_main_process:
             self.config.output_dir.mkdir(parents=True, exist_ok=True)
             clean_leftovers(self.config.output_dir)
+            set_aside_later(self.config.output_dir, self.step)
             save_json(self.config.output_dir / "config.json", self.config.to_json())
 
     def _train(self) -> None:
@@ -259,7 +268,7 @@ class _Trainer:
                 for name, value in zip(names, everyone[process, place].tolist(), strict=True)
                 if not math.isfinite(value)
             )
-            raise self._not_finite(terms, place, process)
+            raise self._not_finite(terms, [(place, process)])
         return dict(zip(names, everyone.mean(dim=(0, 1)).tolist(), strict=True))
 
     def _clip(self) -> float:
@@ -267,16 +276,23 @@ class _Trainer:
         norm = float(self.accelerator.clip_grad_norm_(self.state.parameters.values(), limit))
         # Under fp16 the gradient scaler skips such a step and tries a smaller scale.
         if not math.isfinite(norm) and self.accelerator.scaler is None:
-            last = self.config.gradient_accumulation_steps - 1
-            raise self._not_finite(f"the norm of the gradient is {norm}", last, 0)
+            places = range(self.config.gradient_accumulation_steps)
+            everything = list(itertools.product(places, range(self.processes)))
+            raise self._not_finite(f"the norm of the gradient is {norm}", everything)
         return norm
 
-    def _not_finite(self, what: str, place: int, process: int) -> TrainingError:
+    def _not_finite(self, what: str, batches: Sequence[tuple[int, int]]) -> TrainingError:
+        """Names the items of the micro-batches, each a place in the step and a process."""
         accumulation = self.config.gradient_accumulation_steps
-        numbers = self.micro_batches.indices(self.step * accumulation + place, process)
+        numbers = [
+            number
+            for place, process in batches
+            for number in self.micro_batches.indices(self.step * accumulation + place, process)
+        ]
         items = ", ".join(self.task.describe(self.stream.item(number)) for number in numbers)
+        where = f", micro-batch {batches[0][0] + 1} of {accumulation}" if len(batches) == 1 else ""
         return TrainingError(
-            f"Step {self.step + 1}, micro-batch {place + 1} of {accumulation} ({items}): {what}. "
+            f"Step {self.step + 1}{where} ({items}): {what}. "
             "The step was not taken and earlier files are intact. Lower `learning_rate`, set "
             "`max_grad_norm`, or look at these items."
         )
