@@ -114,3 +114,15 @@ def test_ctrl_c_leaves_a_checkpoint_and_130(train_words, tmp_path):
     assert process.returncode == 130
     assert "--resume_from_checkpoint latest" in err and "Traceback" not in err
     assert list((tmp_path / "run").glob("checkpoint-*"))
+
+
+@pytest.mark.parametrize(("words", "code"), [(("--version",), 0), (("nothing",), 2)])
+def test_one_of_several_processes_ends_with_its_code(words, code):
+    """And with all it printed, though it skips PyTorch's teardown."""
+    found = subprocess.run(
+        [sys.executable, "-m", "visionrel.cli.main", *words],
+        env={**os.environ, "WORLD_SIZE": "2"},
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == code and (found.stdout or found.stderr).strip()

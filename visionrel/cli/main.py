@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from visionrel import __version__
 from visionrel.cli.commands import Command
@@ -85,5 +85,18 @@ def choose_seed(settings: Any) -> Any:
     return settings
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def end_process(code: int) -> NoReturn:
+    """Ends this process; one of several without PyTorch's teardown of their group.
+
+    The teardown aborts now and then ("terminate called without an active exception") when all is
+    done and on the disk.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":  # as `accelerate launch` starts it
+    end_process(main())
