@@ -134,6 +134,8 @@ def test_formats_that_state_no_frames_are_told_to_be_cut_by_their_time(tmp_path,
     (tmp_path / name).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"cut off: \d\.\d\d of 5\.\d\d s can be read"):
         scan(tmp_path / name)
+    write_clip(tmp_path / name, moving_square(1), codec=codec)
+    assert scan(tmp_path / name).frames == 1
 
 
 def test_damage_within_a_frame_is_told(tmp_path):

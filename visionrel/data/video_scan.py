@@ -119,7 +119,8 @@ def _check_whole(decoded: _Decoded) -> None:
     # A trimmed file still states the frames before its start, and others are one off; but the time
     # that it states is filled with frames if it is whole.
     step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 0.0
-    fewer = len(times) < stated if stated else math.isfinite(seconds)
+    # Of a single frame nobody knows how long it lasts.
+    fewer = len(times) < stated if stated else math.isfinite(seconds) and len(times) != 1
     last = max(times, default=0.0)
     if fewer and last < seconds - _SLACK * step:
         read = f"{len(times)} of {stated} frames" if stated else f"{last:.2f} of {seconds:.2f} s"
